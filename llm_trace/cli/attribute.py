@@ -136,15 +136,15 @@ def _explain_unknown(
     calls: "Sequence[Call]", known: set[str], policy: "AttributionPolicy", store: "Store", workers: int
 ) -> "list[dict[str, Any] | None]":
     """Return the events of the calls that are not known to have an attribution; the store has them then."""
-    events = list(_explain_calls([c for c in calls if c.span_id not in known], policy, store, workers))
+    events = dict(_explain_calls([c for c in calls if c.span_id not in known], policy, store, workers))
     store.ingest()
-    return events
+    return [events[call.span_id] for call in calls if call.span_id in events]
 
 
 def _explain_calls(
     calls: "Sequence[Call]", policy: "AttributionPolicy", store: "Store", workers: int
-) -> "Iterator[dict[str, Any] | None]":
-    """Yield an event for each call (`None`: it cannot be explained) and write each to the spool at once."""
+) -> "Iterator[tuple[str, dict[str, Any] | None]]":
+    """Yield the id and event of each call (`None`: it cannot be explained), written to the spool at once."""
     import orjson
     from rich.progress import track
 
@@ -167,7 +167,7 @@ def _explain_calls(
                 raise OSError(
                     f"the attribution of {call.span_id} cannot be written to {str(writer.folder)!r}"
                 )
-            yield event
+            yield call.span_id, event
     finally:
         writer.close()
 

@@ -133,5 +133,7 @@ def test_several_processes_explain_the_same(recorded: Path) -> None:
     shared = answer(recorded, "attribute", *settings, "--workers", "2")
     values = {event["span_id"]: event["attribution"]["values"] for event in alone}
     assert len(values) == 3
-    assert {event["span_id"]: event["attribution"]["values"] for event in shared} == values
+    for event in shared:
+        assert event["attribution"]["values"] == pytest.approx(values.pop(event["span_id"]), abs=1e-5)
+    assert not values
     assert {event["attribution"]["unit"] for event in shared} == {"probability"}

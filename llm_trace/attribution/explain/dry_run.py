@@ -13,6 +13,7 @@ from llm_trace.attribution.core.value import Budget, BudgetError, Metered
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.methods.prices import PricedMethod
 from llm_trace.attribution.models.kinds import forward_of
+from llm_trace.attribution.models.spines import Spine
 from llm_trace.attribution.remote.ledger import Cost, Ledger
 from llm_trace.attribution.remote.values import list_remote_capabilities
 
@@ -149,7 +150,7 @@ def _time_token(source: OpenValue, n: int) -> float:
     last token alone would be computed anew.
     """
     whole = np.ones((1, n), dtype=bool)
-    forward = forward_of(source.model, ())
+    forward = forward_of(source.model, Spine())
     prompts = [source.render(whole)[0]]
     took, spent = 0.0, 0
     for _ in range(2):

@@ -28,6 +28,7 @@ from llm_trace.attribution.methods.registry import Scores
 from llm_trace.attribution.models.loading import resolve_model
 from llm_trace.attribution.models.problem import note_suspicions
 from llm_trace.attribution.models.questions import parse_question
+from llm_trace.attribution.models.turns import read_own_clock
 from llm_trace.attribution.question import segmenters
 from llm_trace.errors import AttributionError
 from llm_trace.record import Segment, Settings
@@ -163,7 +164,7 @@ def drill_problem(
 ) -> Hierarchy:
     """Return what `drill` does, of a problem whose segments are words."""
     source = work.value(settings.baseline)
-    value = Metered(source, budget=settings.budget, progress=progress)
+    value = Metered(source, budget=settings.budget, progress=progress, clock=read_own_clock)
     root = build_tree(work)
     full, empty, cut_short = build_scored_tree(root, value, work.n, share)
     leaves = list(root.leaves())

@@ -14,6 +14,7 @@ from llm_trace.attribution.explain.record import Explained, Spent, build_record
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.models.cache import open_cache
 from llm_trace.attribution.models.problem import build_problem, note_suspicions
+from llm_trace.attribution.models.turns import read_own_clock
 from llm_trace.attribution.question.renders import choose_baseline
 from llm_trace.errors import AttributionError
 
@@ -67,7 +68,7 @@ def explain_open(
     """
     work = pose_problem(question, opened, settings, cache)
     source = work.value(settings.baseline)
-    value = Metered(source, budget=settings.budget, progress=progress)
+    value = Metered(source, budget=settings.budget, progress=progress, clock=read_own_clock)
     left = value.remaining()
     spare = value if not quality or left is None else Capped(value, 3 * left // 4)
     scores = registry.find_method(settings.method)(

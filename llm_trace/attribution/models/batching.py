@@ -4,6 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 TokenIds = Sequence[int]
 _WINDOW = 512
@@ -47,53 +53,77 @@ def count_common(a: TokenIds, b: TokenIds) -> int:
     return low
 
 
-def plan_batches(lengths: Sequence[int], shared: Sequence[int], limits: BatchLimits) -> list[Batch]:
+def plan_batches(
+    lengths: Sequence[int],
+    shared: Sequence[int],
+    limits: BatchLimits,
+    places: Sequence[tuple[int, int]] | None = None,
+) -> list[Batch]:
     """Return batches that cover all rows, in the cheaper order: by shared beginning, or by length.
 
     Args:
         lengths: tokens of each row.
-        shared: tokens that each row shares with the spine; less than its length.
+        shared: tokens that each row shares with its spine; less than its length.
         limits: what one pass may take.
+        places: first and last position of each row at which logits are read; at the end when absent.
     """
     rows = range(len(lengths))
+    places = places or [(length, length) for length in lengths]
     plans = [
-        _cut(sorted(rows, key=lambda i: (-shared[i], -lengths[i])), lengths, shared, limits),
-        _cut(sorted(rows, key=lambda i: (-lengths[i], -shared[i])), lengths, shared, limits),
+        _cut(sorted(rows, key=lambda i: (-shared[i], -lengths[i])), lengths, shared, limits, places),
+        _cut(sorted(rows, key=lambda i: (-lengths[i], -shared[i])), lengths, shared, limits, places),
     ]
     return min(plans, key=lambda batches: sum(b.cost for b in batches))
 
 
-def _cut(order: list[int], lengths: Sequence[int], shared: Sequence[int], limits: BatchLimits) -> list[Batch]:
+def _cut(
+    order: list[int],
+    lengths: Sequence[int],
+    shared: Sequence[int],
+    limits: BatchLimits,
+    places: Sequence[tuple[int, int]],
+) -> list[Batch]:
     batches: list[Batch] = []
     for at in range(0, len(order), _WINDOW):
-        batches += _find_best_batches(order[at : at + _WINDOW], lengths, shared, limits)
+        part = order[at : at + _WINDOW]
+        table = np.array([(lengths[i], shared[i], *places[i]) for i in part], dtype=np.int64)
+        batches += [
+            Batch(tuple(part[begin:end]), prefix, cost)
+            for begin, end, prefix, cost in _find_best_cuts(table, limits)
+        ]
     return batches
 
 
-def _find_best_batches(
-    order: list[int], lengths: Sequence[int], shared: Sequence[int], limits: BatchLimits
-) -> list[Batch]:
-    """Cut an order of rows into consecutive batches of least total cost (dynamic programming)."""
-    best = [0] + [-1] * len(order)
-    last: list[Batch | None] = [None] * (len(order) + 1)
-    for end in range(1, len(order) + 1):
-        longest, shortest, prefix = 0, lengths[order[end - 1]], lengths[order[end - 1]]
-        for start in range(end - 1, max(-1, end - 1 - limits.rows), -1):
-            length = lengths[order[start]]
-            longest, shortest = max(longest, length), min(shortest, length)
-            prefix = min(prefix, shared[order[start]])
-            tokens = (end - start) * (longest - prefix)
-            if tokens > limits.tokens and end - start > 1:
-                break
-            cost = tokens + limits.overhead + int((end - start) * (longest - shortest) * limits.logits)
-            if best[end] < 0 or best[start] + cost < best[end]:
-                best[end] = best[start] + cost
-                last[end] = Batch(tuple(order[start:end]), prefix, cost)
-    batches: list[Batch] = []
-    end = len(order)
+def _find_best_cuts(table: NDArray[np.int64], limits: BatchLimits) -> list[tuple[int, int, int, int]]:
+    """Cut rows in their order into batches of least total cost (dynamic programming).
+
+    Args:
+        table: (rows, 4): length, shared beginning, first and last position whose logits are read.
+        limits: what one pass may take.
+
+    Returns:
+        Begin, end, prefix and cost of each batch.
+    """
+    count, spans = len(table), np.concatenate([[0], np.cumsum(table[:, 3] - table[:, 2])])
+    longest, prefix = np.zeros(count, dtype=np.int64), table[:, 1].copy()
+    first, last = table[:, 2].copy(), table[:, 3].copy()
+    best, cuts = np.zeros(count + 1), [(0, 0, 0, 0)] * (count + 1)
+    for end in range(1, count + 1):
+        low = max(0, end - limits.rows)
+        window, (length, shared, begins, ends) = slice(low, end), table[end - 1]
+        np.maximum(longest[window], length, out=longest[window])
+        np.minimum(prefix[window], shared, out=prefix[window])
+        np.minimum(first[window], begins, out=first[window])
+        np.maximum(last[window], ends, out=last[window])
+        rows = np.arange(end - low, 0, -1)
+        tokens = rows * (longest[window] - prefix[window])
+        unread = rows * (last[window] - first[window]) - (spans[end] - spans[low:end])
+        costs = tokens + limits.overhead + (unread * limits.logits).astype(np.int64)
+        totals = np.where((tokens > limits.tokens) & (rows > 1), np.inf, best[low:end] + costs)
+        at = len(totals) - 1 - int(np.argmin(totals[::-1]))  # of equal ones the smaller batch
+        best[end], cuts[end] = totals[at], (low + at, end, int(prefix[low + at]), int(costs[at]))
+    batches, end = [], count
     while end:
-        batch = last[end]
-        assert batch is not None
-        batches.append(batch)
-        end -= len(batch.rows)
+        batches.append(cuts[end])
+        end = cuts[end][0]
     return batches[::-1]

@@ -12,7 +12,9 @@ from llm_trace.attribution.core.value import BudgetError, get_remaining, unwrap_
 from llm_trace.attribution.models.abilities import check_embeddings
 from llm_trace.attribution.models.config import count_embeddings, get_embedding_layer, read_embedding_weight
 from llm_trace.attribution.models.evaluation import make_precise, run_undisturbed
+from llm_trace.attribution.models.kinds import forward_of
 from llm_trace.attribution.models.memory import limit_gradient_rows
+from llm_trace.attribution.models.spines import Spine
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -120,7 +122,9 @@ def _check(at: Ground) -> None:
 
     def score_plain() -> torch.Tensor:
         ids = tuple(at.owned.ids.tolist())
-        return torch.from_numpy(forward([ids], query, lambda _rows, _tokens: None))
+        # a forward of its own: the first attribution by a model computes what the later ones do
+        plain = forward_of(at.source.model, Spine())
+        return torch.from_numpy(plain([ids], query, lambda _rows, _tokens: None))
 
     check_embeddings(at.source.model, score_embedded, score_plain)
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from llm_trace.attribution.models import abilities
 from llm_trace.attribution.models.batching import Batch, BatchLimits, plan_batches
-from llm_trace.attribution.models.causal import compute_logprobs, compute_mean_attention
+from llm_trace.attribution.models.causal import compute_mean_attention
+from llm_trace.attribution.models.causal_passes import compute_logprobs
 from llm_trace.attribution.models.config import (
     is_encoder_decoder,
     read_decoder_start,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
+    from llm_trace.attribution.models.spines import Spine
     from llm_trace.attribution.question.objective import Query, Tick
 
 
@@ -37,7 +39,7 @@ class PaddedForward:
         limits: of a batch; by the memory that is free when absent.
     """
 
-    def __init__(self, model: Any, spine: Sequence[int] = (), *, limits: BatchLimits | None = None) -> None:
+    def __init__(self, model: Any, spine: Spine | None = None, *, limits: BatchLimits | None = None) -> None:
         del spine
         self.model = model
         self.device = get_device(model)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -62,17 +61,6 @@ def check_ids(model: Any, rows: Iterable[Sequence[int]], *, response: bool = Fal
             "model does not know; give the model its own tokenizer, or call "
             "model.resize_token_embeddings(len(tokenizer)) and train them"
         )
-
-
-def compute_last_logits(model: Any, ids: Sequence[int], count: int) -> torch.Tensor:
-    """Return the logits (count, vocabulary) at the last positions of one sequence."""
-    import torch
-
-    keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
-    last: dict[str, Any] = {"logits_to_keep": count} if keeps else {}
-    with run_undisturbed(model):
-        row = torch.tensor([list(ids)], device=get_device(model))
-        return model(row, use_cache=False, **last).logits[0, -count:]  # type: ignore[no-any-return]
 
 
 def make_precise(values: torch.Tensor) -> torch.Tensor:

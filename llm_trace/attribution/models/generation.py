@@ -6,16 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.models import abilities
+from llm_trace.attribution.models.causal_passes import PassRequest, answer_requests
 from llm_trace.attribution.models.config import read_context_length, read_generation_config
 from llm_trace.attribution.models.encoder import ClassifierForward, Seq2SeqForward
-from llm_trace.attribution.models.evaluation import (
-    check_ids,
-    compute_last_logits,
-    get_device,
-    run_undisturbed,
-)
+from llm_trace.attribution.models.evaluation import check_ids, get_device, run_undisturbed
 from llm_trace.attribution.models.kinds import detect_kind
 from llm_trace.attribution.models.responses import get_labels, lead_response, make_label
+from llm_trace.attribution.models.turns import answer_in_turn
+from llm_trace.attribution.question.objective import Query
 from llm_trace.attribution.question.tokenization import Response
 from llm_trace.errors import AttributionError
 
@@ -65,8 +63,9 @@ def check_reproduces(model: Any, prompt: tuple[int, ...], response: Response) ->
 
 def check_follows(model: Any, prompt: Sequence[int], response: Sequence[int]) -> bool:
     """Whether a causal model, decoding greedily, would say this response: one pass."""
-    best = compute_last_logits(model, [*prompt, *response[:-1]], len(response)).argmax(-1)
-    return best.tolist() == list(response)
+    query = Query.of(response, range(len(response)))
+    request = PassRequest(model, [tuple(prompt)], query, lambda _rows, _tokens: None, reading="best")
+    return bool(answer_in_turn(request, answer_requests).all())
 
 
 def generate(model: Any, prompt: Sequence[int], most: int = 64) -> list[int]:

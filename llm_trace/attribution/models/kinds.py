@@ -10,10 +10,9 @@ from llm_trace.attribution.models.encoder import ClassifierForward, Seq2SeqForwa
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from llm_trace.attribution.models.batching import BatchLimits
     from llm_trace.attribution.models.causal import Forward
+    from llm_trace.attribution.models.spines import Spine
 
 ModelKind = Literal["causal", "seq2seq", "classifier"]
 _OTHERS = (
@@ -56,7 +55,7 @@ def _unwrap_model(model: Any) -> Any:
     return compiled.get_base_model() if hasattr(compiled, "get_base_model") else compiled
 
 
-def forward_of(model: Any, spine: Sequence[int], *, limits: BatchLimits | None = None) -> Forward:
+def forward_of(model: Any, spine: Spine, *, limits: BatchLimits | None = None) -> Forward:
     """Return what evaluates this kind of model."""
     kinds = {"causal": CausalForward, "seq2seq": Seq2SeqForward, "classifier": ClassifierForward}
     return cast("Forward", kinds[detect_kind(model)](model, spine, limits=limits))

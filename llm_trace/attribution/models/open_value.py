@@ -11,6 +11,7 @@ import numpy as np
 
 from llm_trace.attribution.core.value import NoMasksError
 from llm_trace.attribution.models.kinds import forward_of
+from llm_trace.attribution.models.spines import Spine
 from llm_trace.attribution.question.objective import Goal, Query, build_goal
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class OpenValue:
         aim: what is explained where it is more than `rows` in nats: a contrast, another unit.
         cache: values of earlier attributions.
         work: what gradient methods need: the tokens of the segments and the baseline that was asked for.
+        spines: unperturbed prompts by their ids that value functions of one problem share.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class OpenValue:
         aim: Goal | None = None,
         cache: ValueCache | None = None,
         work: GradientProblem | None = None,
+        spines: dict[tuple[int, ...], Spine] | None = None,
     ) -> None:
         self.model = model
         self.render = render
@@ -67,7 +70,8 @@ class OpenValue:
         self.tokens = 0
         self.unmasked = 0
         """Prompts that were asked for without a mask: as token ids, or embedded."""
-        spine = render(np.ones((1, n), dtype=bool))[0] if share else ()
+        ids = render(np.ones((1, n), dtype=bool))[0] if share else ()
+        spine = Spine(ids) if spines is None else spines.setdefault(ids, Spine(ids))
         self.forward = forward_of(model, spine, limits=limits)
         self._cache = cache
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from llm_trace.attribution.models.cache import ValueCache
     from llm_trace.attribution.models.open_value import OpenValue
     from llm_trace.attribution.models.questions import ParsedQuestion
+    from llm_trace.attribution.models.spines import Spine
     from llm_trace.attribution.question.segments import Region, Segmented, SegmentSpec
 
 
@@ -62,6 +63,8 @@ class Problem:
     """The explained tokens; those of the other answer of a contrast begin with "not "."""
     notes: tuple[str, ...]
     cache: ValueCache | None = None
+    spines: dict[tuple[int, ...], Spine] = field(default_factory=dict, compare=False)
+    """The whole prompt, computed once for the value functions of all baselines."""
 
     @property
     def n(self) -> int:
@@ -85,7 +88,7 @@ class Problem:
             partial(assign_tokens, **where), partial(build_mask_baseline, **where), baseline
         )
         parts = (self.model, self.render(baseline), self.response.ids, self.rows, self.n)
-        return OpenValue(*parts, aim=self.goal, cache=self.cache, work=work)
+        return OpenValue(*parts, aim=self.goal, cache=self.cache, work=work, spines=self.spines)
 
 
 def build_problem(

@@ -24,13 +24,18 @@ class Allowance:
     spent: deque[tuple[int, dict[str, float]]] = field(default_factory=deque)
     """(Unix nanoseconds, amounts by name), oldest first."""
 
-    def allows(self, now_ns: int) -> bool:
-        """Whether anything is left of the last hour's budget."""
+    def allows(self, now_ns: int, begun: int = 0) -> bool:
+        """Whether anything is left of the last hour's budget when each that is begun costs as much as the
+        dearest of those before.
+        """
         while self.spent and self.spent[0][0] <= now_ns - HOUR_NS:
             self.spent.popleft()
+        if begun and self.limit is not None and not self.spent:
+            return False
         for name in _AMOUNTS:
             most = self._most(name)
-            if most is not None and sum(amounts.get(name, 0.0) for _, amounts in self.spent) >= most:
+            spent = [amounts.get(name, 0.0) for _, amounts in self.spent]
+            if most is not None and sum(spent) + begun * max(spent, default=0.0) >= most:
                 return False
         return True
 

@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.policy.policy import AttributionPolicy, Hook
+from llm_trace.attribution.policy.together import explain_together
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -36,8 +37,7 @@ def iter_events(
         AttributionError: the policy cannot leave this process, or a worker died.
     """
     if workers < 2:
-        hook = Hook(policy)
-        yield from ((call, hook(call)) for call in calls)
+        yield from explain_together(Hook(policy), calls)
         return
     from llm_trace.attribution.policy.serialization import encode
 

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import islice, takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,6 +74,14 @@ class Queue:
     def next(self) -> ExplainRequest | None:
         """Return the first request after the cursor, `None` where none waits."""
         return next(self._iter_requests(self._offsets), None)
+
+    def take(self, most: int) -> list[ExplainRequest]:
+        """Return the first requests after the cursor, of one policy; the cursor stays where it is."""
+        first = self.next()
+        if first is None:
+            return []
+        waiting = self._iter_requests(self._offsets.copy())
+        return list(islice(takewhile(lambda request: request.policy == first.policy, waiting), most))
 
     def count(self) -> int:
         """Return how many requests stand after the cursor."""
