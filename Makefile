@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test browser test-servers test-old-sdks ridden lint collection unit wheel bench lock clean
+.PHONY: demo test browser test-servers test-clients test-old-sdks ridden lint collection unit wheel bench lock clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: requirements.lock pyproject.toml
@@ -44,6 +44,11 @@ browser: $(VENV)/.ready
 test-servers: $(VENV)/.ready
 	test -x build/servers/bin/phoenix || { $(PYTHON) -m venv build/servers && build/servers/bin/python -m pip install --quiet arize-phoenix mlflow; }
 	LLM_TRACE_SERVERS=$(CURDIR)/build/servers/bin $(BIN)/python -m pytest tests/servers
+
+# Lets Langfuse's and Opik's own clients ask the stand-ins that `llm-trace attach` is tested with.
+test-clients: $(VENV)/.ready
+	test -d build/clients || $(BIN)/python -m pip install --quiet --no-deps --target build/clients langfuse==5.0.4 opik==2.2.122 backoff uuid6
+	PYTHONPATH=$(CURDIR)/build/clients $(BIN)/python -m pytest tests/platforms/test_own_clients.py
 
 # The contract of integrations with the oldest supported versions of OpenAI's and Anthropic's SDKs.
 test-old-sdks: $(VENV)/.ready

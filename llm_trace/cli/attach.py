@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from llm_trace.imports.importer import ImportReport
     from llm_trace.platforms import Platform
     from llm_trace.platforms.addresses import PlatformAddress
-    from llm_trace.platforms.attach import AttachState
+    from llm_trace.platforms.attach import AttachState, SendReport
 
 EXAMPLE = "Example: llm-trace attach phoenix://127.0.0.1:6006/default --model demo"
 
@@ -29,7 +29,10 @@ AddressArgument = Annotated[
     str,
     typer.Argument(
         metavar="ADDRESS",
-        help="phoenix://host:6006/project or mlflow://host:5000/experiment; phoenixs://, mlflows:// for TLS.",
+        help=(
+            "phoenix://host:6006/project, mlflow://host:5000/experiment, langfuse://host/project, "
+            "opik://host/project or langsmith://host/project; with an s more, as in phoenixs://, over TLS."
+        ),
     ),
 ]
 ModelToExplain = Annotated[
@@ -67,8 +70,8 @@ def attach_platform(
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
 ) -> None:
-    """Read the traces of Phoenix or MLflow into the store, each once, explain them, and write verdict and
-    top words onto their spans there. Run it again and it goes on where it was.
+    """Read the traces of Phoenix, MLflow, Langfuse, Opik or LangSmith into the store, each once, explain
+    them, and write verdict and top words onto their spans there. Run it again and it goes on where it was.
     """
     from llm_trace.attribution.models.loading import resolve_model
     from llm_trace.attribution.policy.policy import AttributionPolicy
@@ -101,30 +104,41 @@ def _go_round(
     as_json: bool,
 ) -> None:  # fmt: skip
     """Read what is new, explain it, and write the findings back; say what was done."""
-    from llm_trace.platforms.attach import write_annotations
+    from llm_trace.platforms.attach import SendReport, write_annotations
     from llm_trace.stores.duckdb import open_store
 
     report = _read(platform, state, place, path)
-    explained, written = 0, 0
+    explained, sent = 0, SendReport(0, {})
     if report.calls or state.cursor:
         with open_store(path) as opened:
             if policy is not None:
                 from llm_trace.cli.attribute import explain_new_calls
 
                 source = str(place).replace("'", "''")
-                chosen = f"({where or 'true'}) AND metadata->>'$.import.from' = '{source}'"
+                chosen = f"platform = '{source}' AND ({where or 'true'})"
                 explained = explain_new_calls(opened, policy, where=chosen, limit=limit)
             if scores is not None:
-                written = write_annotations(platform, state, opened, str(place), scores)
+                sent = write_annotations(platform, state, opened, str(place), scores)
+    _report(place, report, explained, sent, as_json=as_json)
+
+
+def _report(
+    place: "PlatformAddress", report: "ImportReport", explained: int, sent: "SendReport", *, as_json: bool
+) -> None:
+    """Say what a round came to."""
     if as_json:
         counts = {"calls": report.calls, "known": report.known, "broken": report.broken}
-        print_json({"platform": str(place), **counts, "explained": explained, "written": written})
+        results = {"explained": explained, "written": sent.written, "refused": len(sent.refused)}
+        print_json({"platform": str(place), **counts, **results})
         return
     broken = f", {report.broken:,} broken (they are in {report.broken_file})" if report.broken else ""
     print_complaint(
         f"{place}: {count_things(report.calls, 'new call')}{broken}, {explained:,} explained, "
-        f"{count_things(written, 'annotation')} written"
+        f"{count_things(sent.written, 'annotation')} written"
     )
+    if sent.refused:
+        reason = next(iter(sent.refused.values()))
+        print_complaint(f"  {count_things(len(sent.refused), 'annotation')} refused, the first: {reason}")
 
 
 def _read(
@@ -139,4 +153,4 @@ def _read(
     spool, encoder = build_spool_writer(settings, path)
     target = ImportTarget(spool, encoder, build_known(path), settings["capture_content"], source=str(place))
     with contextlib.closing(spool), show_progress("reading") as advance:
-        return read_new_traces(platform, state, target, advance=advance)
+        return read_new_traces(platform, state, target, path, advance=advance)

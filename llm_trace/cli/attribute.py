@@ -109,12 +109,14 @@ def attribute_calls(
 
 
 def explain_new_calls(store: "Store", policy: "AttributionPolicy", *, where: str, limit: int) -> int:
-    """Explain the newest calls of models that meet a condition and have no such attribution; return how many
-    could be.
+    """Explain the newest calls of models that meet a condition and that nobody tried to explain so; return
+    how many could be.
     """
-    calls = store.calls(kind="llm", where=where, limit=limit)
-    known = _find_known(store, calls, policy)
-    events = _explain_unknown(calls, known, policy, store, 1)
+    method = policy.method.replace("'", "''")
+    tried = f"method = '{method}' AND config_hash = '{policy.config_hash}'"
+    untried = f"({where}) AND span_id NOT IN (SELECT span_id FROM attributions WHERE {tried})"
+    calls = store.calls(kind="llm", status="ok", where=untried, limit=limit)
+    events = _explain_unknown(calls, set(), policy, store, 1)
     return sum(event is not None and event["status"] == "ok" for event in events)
 
 

@@ -48,6 +48,8 @@ class Imported:
     """Fields of `llm_trace.record.Run` of the call's run, where the source has one."""
     prompt: dict[str, Any] | None = None
     """`name`, `version` and `template` of the call's prompt, where the source has its text."""
+    ids: dict[str, str] = field(default_factory=dict)
+    """`id` and `trace` of the call at its source, where ours are derived from them."""
     again: bool = False
     """The call comes from a store: its row stays as it was, nothing is cut out, merged or noted."""
 

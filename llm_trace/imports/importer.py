@@ -103,12 +103,15 @@ def import_file(path: Path, target: ImportTarget, *, using: str | None = None) -
 
 def import_records(
     records: Iterable[Any], target: ImportTarget, report: ImportReport, *, using: str, rejected: Path
-) -> None:
+) -> list[tuple[str, str]]:
     """Write the calls of records that come from elsewhere than a file, and add to what is reported.
 
     Args:
         using: name of their format.
         rejected: records that are broken are appended to this file.
+
+    Returns:
+        The (id, span id) of each score that came with them.
 
     Raises:
         StoreError: the spool cannot be written.
@@ -121,8 +124,9 @@ def import_records(
         report.records += 1
         line = FileRecord(report.records, record)
         items += _import_record(chosen, line, _build_origin(record, seen, time_ns), report, broken)
-    _write(items, target, report)
+    scores = _write(items, target, report)
     _set_aside(rejected, broken, report, mode="a")
+    return scores
 
 
 def _import_file(
@@ -226,15 +230,20 @@ def _describe_reason(exc: ValueError) -> str:
     return str(exc)
 
 
-def _write(batch: list[Imported | Said], target: ImportTarget, report: ImportReport) -> None:
+def _write(batch: list[Imported | Said], target: ImportTarget, report: ImportReport) -> list[tuple[str, str]]:
+    """Write what the store has not; return the (id, span id) of the scores."""
+    scores = []
     ids = [item.call["span_id"] for item in batch if isinstance(item, Imported)]
     known = target.known(ids) if ids else set()
     for item in batch:
         if isinstance(item, Imported):
             _write_call(item, target, report, known)
         for event in _iter_events(item, target.capture_content):
-            report.scores += event["event"] == "score"
+            if event["event"] == "score":
+                report.scores += 1
+                scores.append((event["id"], event["span_id"]))
             _keep(target.spool.write(target.encoder.encode_event(event)[:-1]), target)
+    return scores
 
 
 def _write_call(item: Imported, target: ImportTarget, report: ImportReport, known: set[str]) -> None:
@@ -263,7 +272,7 @@ def _keep(written: bool, target: ImportTarget) -> None:
 def _call(item: Imported, target: ImportTarget, name: str) -> dict[str, Any]:
     if item.again:
         return item.call if target.capture_content else call_without_content(item.call)
-    origin: dict[str, Any] = {"format": name} | ({"from": target.source} if target.source else {})
+    origin: dict[str, Any] = {"format": name} | ({"from": target.source} if target.source else {}) | item.ids
     whole = origin | ({"rest": item.unknown} if item.unknown else {})
     call = {**item.call, "metadata": {**(item.call.get("metadata") or {}), "import": whole}}
     if target.capture_content:

@@ -7,12 +7,19 @@ Source: Langfuse's public API, `GET /api/public/traces/{traceId}` and `/observat
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import list_left_over, make_span_id, make_trace_id, parse_nanoseconds
+from llm_trace.imports.values import (
+    list_left_over,
+    list_source_ids,
+    make_span_id,
+    make_trace_id,
+    parse_nanoseconds,
+)
 from llm_trace.semconv import names
 
 NAME = "langfuse"
@@ -56,7 +63,7 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
         return
     row = _convert_names(record)
     if _is_observation(row):
-        yield _read_observation(row, None, {})
+        yield _read_observation(row, None)
     elif "timestamp" in row and "id" in row:
         yield from _trace(row)
     else:
@@ -82,12 +89,11 @@ def _trace(row: dict[str, Any]) -> Iterator[Imported]:
     shared = {name: row[name] for name in ("session_id", "user_id", "tags") if row.get(name)}
     for entry in observations:
         feedback = [_convert_names(score) for score in scores if _read_score(score) == entry.get("id")]
-        observation = _read_observation({"trace_id": row["id"], **shared, **entry}, root, {})
-        yield Imported(observation.call, observation.unknown, tuple(map(_score, feedback)))
+        observation = _read_observation({"trace_id": row["id"], **shared, **entry}, root)
+        yield replace(observation, scores=tuple(map(_score, feedback)))
 
 
-def _read_observation(row: dict[str, Any], root: str | None, shared: Mapping[str, Any]) -> Imported:
-    del shared
+def _read_observation(row: dict[str, Any], root: str | None) -> Imported:
     parent = row.get("parent_observation_id")
     own = make_span_id(NAME, row["id"])
     start = _read_time(row, "start_time")
@@ -98,7 +104,8 @@ def _read_observation(row: dict[str, Any], root: str | None, shared: Mapping[str
         row, own, make_span_id(NAME, parent) if parent else root, start, start if end is None else end
     )
     fields["trace_id"] = make_trace_id(NAME, row.get("trace_id"))
-    return Imported(fields, list_left_over(row, _READ))
+    ids = list_source_ids(fields, row["id"], row.get("trace_id"))
+    return Imported(fields, list_left_over(row, _READ), ids=ids)
 
 
 def _read_fields(row: dict[str, Any], own: str, parent: str | None, start: int, end: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
-"""Runs of LangSmith: what `Client.list_runs` gives, as JSON, JSON Lines or a page of the API.
+"""Runs of LangSmith: what its client lists, as JSON, JSON Lines or a page of the API, in either version.
 
-Source: langsmith 0.4 `schemas.Run` and the API's `/runs/query`, 2026. A run's `session_id` is its project.
+Sources: langsmith 0.4 `schemas.Run` and the API's `/runs/query`, where a run's `session_id` is its project;
+    langsmith 0.15 `types.Run` and `/api/v2/runs/query`.
 """
 
 from __future__ import annotations
@@ -10,7 +11,14 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import list_left_over, make_span_id, make_trace_id, parse_nanoseconds
+from llm_trace.imports.values import (
+    OWN_ANNOTATION,
+    list_left_over,
+    list_source_ids,
+    make_span_id,
+    make_trace_id,
+    parse_nanoseconds,
+)
 
 NAME = "langsmith"
 _KINDS = {"llm": "llm", "tool": "tool", "retriever": "retriever", "embedding": "embedding"}
@@ -19,7 +27,7 @@ _READ = {
     "inputs", "outputs", "error", "tags", "extra", "dotted_order", "child_runs", "child_run_ids",
     "direct_child_run_ids", "prompt_tokens", "completion_tokens", "total_tokens", "total_cost",
     "prompt_cost", "completion_cost", "first_token_time", "feedback_stats", "status", "serialized",
-    "events", "execution_order", "inputs_preview", "outputs_preview",
+    "events", "execution_order", "inputs_preview", "outputs_preview", "project_id",
 }  # fmt: skip
 _SESSIONS = ("session_id", "thread_id", "conversation_id")
 
@@ -28,8 +36,8 @@ def recognises(record: Any) -> bool:
     """Say whether a record is a run, or a page of them."""
     if not isinstance(record, dict):
         return False
-    if isinstance(record.get("runs"), list) and record["runs"]:
-        return recognises(record["runs"][0])
+    if (page := _get_page(record)) is not None:
+        return recognises(page[0])
     return {"id", "run_type", "start_time"} <= record.keys()
 
 
@@ -37,20 +45,27 @@ def calls(record: Any, origin: Origin) -> Iterator[Imported]:
     """Yield the call of a run and those of its child runs."""
     if not isinstance(record, dict) or not recognises(record):
         raise ValueError("no run: it has no id with a run_type and a start_time")
-    for run in record["runs"] if isinstance(record.get("runs"), list) else [record]:
+    for run in _get_page(record) or [record]:
         yield _run(run)
         for child in run.get("child_runs") or ():
             yield from calls(child, origin)
+
+
+def _get_page(record: dict[str, Any]) -> list[Any] | None:
+    """Return the runs of a page that has some."""
+    rows = record.get("runs") or (record.get("items") if "next_cursor" in record else None)
+    return rows if isinstance(rows, list) and rows else None
 
 
 def _run(run: dict[str, Any]) -> Imported:
     start = parse_nanoseconds(run.get("start_time"))
     if start is None:
         raise ValueError(f"start_time is no time: {run.get('start_time')!r}")
-    end, parent = parse_nanoseconds(run.get("end_time")), run.get("parent_run_id")
+    end = parse_nanoseconds(run.get("end_time"))
+    parent = run.get("parent_run_id") or next(reversed(run.get("parent_run_ids") or ()), None)
     extra = run["extra"] if isinstance(run.get("extra"), dict) else {}
     metadata = extra["metadata"] if isinstance(extra.get("metadata"), dict) else {}
-    kind = _KINDS.get(str(run["run_type"]), "chain")
+    kind = _KINDS.get(str(run["run_type"]).lower(), "chain")
     fields = {
         "span_id": make_span_id(NAME, run["id"]),
         "trace_id": make_trace_id(NAME, _trace(run)),
@@ -72,7 +87,9 @@ def _run(run: dict[str, Any]) -> Imported:
     others = {name: value for name, value in extra.items() if name not in ("metadata", "invocation_params")}
     rest = list_left_over(run, _READ) | ({"extra": others} if others else {})
     scores = tuple(_iter_scores(run.get("feedback_stats")))
-    return Imported({name: value for name, value in fields.items() if value is not None}, rest, scores)
+    ids = list_source_ids(fields, run["id"], _trace(run))
+    call = {name: value for name, value in fields.items() if value is not None}
+    return Imported(call, rest, scores, ids=ids)
 
 
 def _trace(run: Mapping[str, Any]) -> Any:
@@ -129,7 +146,7 @@ def _read_outcome(run: Mapping[str, Any], end: int | None) -> dict[str, Any]:
 def _iter_scores(stats: Any) -> Iterator[dict[str, Any]]:
     """Yield the feedback on a run: its mean, or the one label that was given."""
     for name, feedback in stats.items() if isinstance(stats, Mapping) else ():
-        if not isinstance(feedback, Mapping):
+        if not isinstance(feedback, Mapping) or name == OWN_ANNOTATION:
             continue
         labels = feedback.get("values")
         label = next(iter(labels), None) if isinstance(labels, Mapping) else None

@@ -18,6 +18,8 @@ from llm_trace.semconv.completed_span import EndedSpan, ended_call
 from llm_trace.semconv.values import list_fields, list_mappings
 
 NAME = "mlflow"
+OWN_SOURCE = "llm_trace"
+"""`source_id` of what llm_trace writes there."""
 _ERRORS = ("STATUS_CODE_ERROR", "ERROR")
 _SOURCES = {"HUMAN": "human", "LLM_JUDGE": "model", "AI_JUDGE": "model", "CODE": "code"}
 _SHOWN = ("mlflow.trace.session", "mlflow.trace.user")
@@ -152,7 +154,8 @@ def _read_event(raw: Mapping[str, Any]) -> dict[str, Any]:
 def _read_feedback(raw: Mapping[str, Any], span_id: str | None, number: int) -> dict[str, Any] | None:
     """Return the score that an assessment is: an expected answer is a score as well, of its name.
 
-    None for one that has no value, such as a judge's that failed, and where no span can have it.
+    None for one that has no value, such as a judge's that failed, where no span can have it, and for what
+    llm_trace wrote there.
     """
     body = list_fields(raw.get("feedback") or raw.get("expectation"))
     value = body.get("value")
@@ -160,10 +163,10 @@ def _read_feedback(raw: Mapping[str, Any], span_id: str | None, number: int) -> 
         serialized := list_fields(body.get("serialized_value")).get("value"), str
     ):
         value = serialized
-    if value is None or span_id is None:
+    source = list_fields(raw.get("source"))
+    if value is None or span_id is None or source.get("source_id") == OWN_SOURCE:
         return None
     name = str(raw.get("assessment_name") or raw.get("name") or "feedback")
-    source = list_fields(raw.get("source"))
     scored = value if isinstance(value, (bool, int, float, str)) else json.dumps(value)
     event = {
         "event": "score",

@@ -10,7 +10,14 @@ from typing import Any
 
 from llm_trace import semconv
 from llm_trace.imports import Imported, Origin
-from llm_trace.imports.values import list_left_over, make_span_id, make_trace_id, parse_nanoseconds
+from llm_trace.imports.values import (
+    OWN_ANNOTATION,
+    list_left_over,
+    list_source_ids,
+    make_span_id,
+    make_trace_id,
+    parse_nanoseconds,
+)
 from llm_trace.semconv.unflatten import nest_attributes
 from llm_trace.semconv.values import list_fields, list_mappings
 
@@ -90,7 +97,9 @@ def _read_row(row: Mapping[str, Any]) -> Imported:
     }
     scores = tuple(_iter_scores(row))
     rest = list_left_over(row, _READ)
-    return Imported({name: value for name, value in fields.items() if value is not None}, rest, scores)
+    ids = list_source_ids(fields, row["id"], trace)
+    call = {name: value for name, value in fields.items() if value is not None}
+    return Imported(call, rest, scores, ids=ids)
 
 
 def _find_first_token(row: Mapping[str, Any], start: int) -> int | None:
@@ -131,7 +140,7 @@ def _read_outcome(row: Mapping[str, Any], end: int | None) -> dict[str, Any]:
 def _iter_scores(row: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     for score in list_mappings(row.get("feedback_scores")):
         value = score.get("value")
-        if isinstance(value, (int, float)) and score.get("name"):
+        if isinstance(value, (int, float)) and score.get("name") not in (None, "", OWN_ANNOTATION):
             source = _SOURCES.get(str(score.get("source")), "code")
             comment = {"comment": str(score["reason"])} if score.get("reason") else {}
             yield {"name": str(score["name"]), "value": float(value), "source": source, **comment}

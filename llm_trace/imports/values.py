@@ -11,6 +11,8 @@ from typing import Any
 
 import orjson
 
+OWN_ANNOTATION = "llm_trace.attribution"
+"""Name of what llm_trace writes onto spans of other platforms: no score of theirs, when it comes back."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_SPAN, _NO_TRACE = "0" * 16, "0" * 32
 
@@ -31,6 +33,12 @@ def _make_id(digits: int, invalid: str, source: str, parts: tuple[object, ...]) 
     if re.fullmatch(rf"[0-9a-f]{{{digits}}}", plain) and plain != invalid:
         return plain
     return sha256("\0".join((source, *map(str, parts))).encode("utf-8", "surrogatepass")).hexdigest()[:digits]
+
+
+def list_source_ids(call: Mapping[str, Any], own: object, trace: object) -> dict[str, str]:
+    """Return the ids that a call has at its source, without those that it has here as well."""
+    ids = {"id": (own, call["span_id"]), "trace": (trace, call["trace_id"])}
+    return {name: str(source) for name, (source, ours) in ids.items() if source and str(source) != ours}
 
 
 def parse_nanoseconds(value: Any) -> int | None:

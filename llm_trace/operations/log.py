@@ -14,9 +14,9 @@ from llm_trace.record import Record
 if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
 
-OperationKind = Literal["gate", "decision", "audit", "stage", "review", "alarm", "note"]
+OperationKind = Literal["gate", "decision", "audit", "stage", "review", "alarm", "annotation", "note"]
 """A fitted gate; what a gate or rule decided; what the check of an automated call came to; a promotion or
-roll-back; what a person decided; an alarm; anything else."""
+roll-back; what a person decided; an alarm; what stands on another platform; anything else."""
 
 _READ = """SELECT id, kind, subject, span_id, time_ns, body FROM operations
 WHERE kind = coalesce(?, kind) AND subject = coalesce(?, subject) AND (?::TEXT IS NULL OR span_id = ?)

@@ -29,15 +29,17 @@ class Annotation:
     id: str
     """Of the score or attribution: sent twice, it stands there once."""
     span_id: str
-    """16 hex digits."""
+    """As the platform has it; that of the trace where the call is a trace there."""
     trace_id: str
-    """32 hex digits."""
+    """As the platform has it."""
     name: str
     value: float | str | bool | None
     """A number, or a label such as a verdict."""
     explanation: str
     source: str
     """`code`, `model` or `human`."""
+    time_ns: int
+    """When it was made; Unix epoch."""
     details: dict[str, Any]
     """Flat values, for what the platform calls metadata."""
 
@@ -55,8 +57,8 @@ class Platform(Protocol):
     def iter_pages(self, cursor: str | None) -> Iterator[TracePage]:
         """Yield what there is after a cursor, until there is nothing more now."""
 
-    def annotate(self, annotations: Sequence[Annotation]) -> None:
-        """Write annotations onto their spans."""
+    def annotate(self, annotations: Sequence[Annotation]) -> dict[str, str]:
+        """Write annotations onto their spans; return why the platform refuses some, by their ids."""
 
     def close(self) -> None:
         """Close the connections."""

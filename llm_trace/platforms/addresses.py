@@ -1,4 +1,4 @@
-"""Which platform an address names: `phoenix://host:6006/project`, `mlflow://host:5000/experiment`."""
+"""Which platform an address names: `phoenix://host:6006/project`, `langfuses://cloud.langfuse.com/project`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ from urllib.parse import unquote, urlsplit
 from llm_trace.errors import ConfigurationError
 from llm_trace.platforms import Platform
 
-SCHEMES = {"phoenix": "PhoenixPlatform", "mlflow": "MlflowPlatform"}
+SCHEMES = {
+    "phoenix": "PhoenixPlatform",
+    "mlflow": "MlflowPlatform",
+    "langfuse": "LangfusePlatform",
+    "opik": "OpikPlatform",
+    "langsmith": "LangsmithPlatform",
+}
 """Each is the name of a module, with that of the class in it, which is made of an address."""
 
 
@@ -25,7 +31,7 @@ class PlatformAddress(NamedTuple):
 
 
 def parse_platform_address(text: str) -> PlatformAddress:
-    """Return what an address says; `phoenixs://` and `mlflows://` are over TLS.
+    """Return what an address says; an `s` more, as in `phoenixs://`, is over TLS.
 
     Raises:
         ConfigurationError: it is no address of a platform that is known.

@@ -15,7 +15,8 @@ from urllib.parse import quote
 from llm_trace.errors import ConfigurationError
 from llm_trace.platforms import Annotation, TracePage
 from llm_trace.platforms.addresses import PlatformAddress
-from llm_trace.platforms.client import PlatformClient
+from llm_trace.platforms.client import PlatformClient, build_headers
+from llm_trace.platforms.sending import send_together
 
 PAGE = 1000
 _KINDS = {"model": "LLM", "human": "HUMAN"}
@@ -27,7 +28,8 @@ class PhoenixPlatform:
     importer = "phoenix"
 
     def __init__(self, address: PlatformAddress) -> None:
-        self._client = PlatformClient(address.base_url, key_setting="PHOENIX_API_KEY")
+        headers = build_headers(PHOENIX_API_KEY="Authorization: Bearer {}")
+        self._client = PlatformClient(address.base_url, settings=["PHOENIX_API_KEY"], headers=headers)
         self._path = f"/v1/projects/{quote(address.project, safe='')}/spans"
 
     def iter_pages(self, cursor: str | None) -> Iterator[TracePage]:
@@ -43,14 +45,17 @@ class PhoenixPlatform:
             if not answer.get("next_cursor"):
                 return
 
-    def annotate(self, annotations: Sequence[Annotation]) -> None:
-        """Write annotations; a span that Phoenix no longer has is passed over."""
-        data = [_build_annotation(annotation) for annotation in annotations]
-        self._client.post("/v1/span_annotations", {"data": data}, {"sync": "false"})
+    def annotate(self, annotations: Sequence[Annotation]) -> dict[str, str]:
+        """Write annotations, at once: Phoenix passes over silently what it is to write later and cannot."""
+        return send_together(annotations, self._send)
 
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
+
+    def _send(self, annotations: Sequence[Annotation]) -> None:
+        data = [_build_annotation(annotation) for annotation in annotations]
+        self._client.post("/v1/span_annotations", {"data": data}, {"sync": "true"})
 
 
 def _check_order(spans: Sequence[dict[str, Any]]) -> None:

@@ -72,7 +72,7 @@ LATER_WINS: dict[str, str] = {
     "error_traceback": "error ->> '$.traceback'", "code_function": "code.function",
     "code_file": "code.file", "code_line": "code.line", "code_commit": "code.commit",
     "replay_of": "replay_of", "params": "params", "metadata": "metadata", "input": "input",
-    "output": "output", "rebuild": "rebuild",
+    "output": "output", "rebuild": "rebuild", "platform": "metadata ->> '$.import.from'",
 }  # fmt: skip
 """Columns of `calls` that start and end may both give, as expressions over an event; the end wins."""
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import duckdb
 import pytest
 
 import llm_trace
 from llm_trace.errors import ConfigurationError
+from llm_trace.operations.log import OperationLog
 from llm_trace.platforms import attach as attaching
 from llm_trace.platforms.addresses import parse_platform_address
 from llm_trace.platforms.client import PlatformClient
@@ -120,16 +121,15 @@ def test_phoenix_has_verdict_words_and_chosen_scores_once(
 
 
 def test_mlflow_has_what_was_sent_before_a_crash_once(
-    tmp_path: Path, mlflow: tuple[Mlflow, Loopback, str]
+    tmp_path: Path, mlflow: tuple[Mlflow, Loopback, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     experiment, _, address = mlflow
     store = tmp_path / "t.duckdb"
     answer(store, "attach", address)
     explain_by_hand(store)
-    assert counts(answer(store, "attach", address)) == (0, 0, 3)
-    (state,) = tmp_path.glob("t.duckdb.mlflow-*.json")
-    stored = json.loads(state.read_text(encoding="utf-8"))
-    state.write_text(json.dumps({**stored, "sent": []}), encoding="utf-8")  # killed before it was noted
+    with monkeypatch.context() as patch:  # killed when they stand there and are not noted yet
+        patch.setattr(OperationLog, "append", lambda *_: (_ for _ in ()).throw(SystemExit(137)))
+        assert invoke(store, "attach", address).exit_code == 137
     assert counts(answer(store, "attach", address)) == (0, 0, 3)
     for number, trace in enumerate(experiment.traces, 1):
         (assessment,) = trace["trace_info"]["assessments"]
@@ -150,6 +150,49 @@ def test_new_calls_are_explained_by_the_model_that_is_named(
     assert counts(answer(store, "attach", address, *options)) == (3, 2, 2)
     assert {span for span, _, _ in project.annotations} == {f"{1:016x}", f"{2:016x}"}
     assert counts(answer(store, "attach", address, *options, "--read-only")) == (0, 0, 0)
+
+
+def test_later_rounds_explain_what_earlier_ones_left(
+    tmp_path: Path, phoenix: tuple[Phoenix, Loopback, str]
+) -> None:
+    _, _, address = phoenix
+    store = tmp_path / "t.duckdb"
+    options = ("--model", "demo", "--limit", "2")
+    assert counts(answer(store, "attach", address, *options)) == (3, 2, 2)
+    assert counts(answer(store, "attach", address, *options)) == (0, 1, 1)
+    assert counts(answer(store, "attach", address, *options)) == (0, 0, 0)
+
+
+def test_scores_that_came_from_a_platform_do_not_go_back(
+    tmp_path: Path, mlflow: tuple[Mlflow, Loopback, str]
+) -> None:
+    experiment, _, address = mlflow
+    store = tmp_path / "t.duckdb"
+    helpful = {
+        "assessment_id": "a-1", "assessment_name": "helpful", "feedback": {"value": True},
+        "source": {"source_type": "HUMAN", "source_id": "anna"}, "create_time": "2026-05-01T11:00:00Z",
+    }  # fmt: skip
+    experiment.traces[0]["trace_info"]["assessments"].append(helpful)
+    assert counts(answer(store, "attach", address, "--score", "helpful")) == (3, 0, 0)
+    explain_by_hand(store)
+    assert counts(answer(store, "attach", address, "--score", "helpful")) == (0, 0, 6)
+    for state in tmp_path.glob("t.duckdb.mlflow-*.json"):
+        state.unlink()
+    assert counts(answer(store, "attach", address, "--score", "helpful")) == (0, 0, 0)
+    assert len(Recorded(store).sql("SELECT id FROM scores")) == 4  # none is llm_trace's own, come back
+
+
+def test_a_store_of_an_earlier_version_knows_which_calls_came_from_a_platform(
+    tmp_path: Path, phoenix: tuple[Phoenix, Loopback, str]
+) -> None:
+    _, _, address = phoenix
+    store = tmp_path / "t.duckdb"
+    answer(store, "attach", address)
+    with duckdb.connect(str(store)) as connection:
+        connection.execute("ALTER TABLE calls DROP COLUMN platform")
+        connection.execute("DELETE FROM _migrations WHERE number >= 7")
+    explain_by_hand(store)
+    assert counts(answer(store, "attach", address)) == (0, 0, 3)
 
 
 def test_follow_goes_on_after_the_platform_was_away(
@@ -213,7 +256,7 @@ def test_what_the_platform_refuses_is_said_with_its_setting(
 def test_a_busy_platform_is_asked_again_as_soon_as_it_says() -> None:
     with Loopback() as server:
         server.next += [Reply(429, b"{}", {"Retry-After": "0"}), "reset", Reply(503, b"{}")]
-        client = PlatformClient(server.url, key_setting="KEY", first_wait_s=0.001)
+        client = PlatformClient(server.url, settings=["KEY"], headers={}, first_wait_s=0.001)
         assert client.get("/x") == {}
         client.close()
     assert len(server.refused) == 3
@@ -221,10 +264,19 @@ def test_a_busy_platform_is_asked_again_as_soon_as_it_says() -> None:
 
 def test_a_platform_that_stays_away_is_named_after_some_tries() -> None:
     with Loopback(lambda _: Reply(503, b"down")) as server:
-        client = PlatformClient(server.url, key_setting="KEY", first_wait_s=0.001)
+        client = PlatformClient(server.url, settings=["KEY"], headers={}, first_wait_s=0.001)
         with pytest.raises(ConfigurationError, match="does not answer after 6 tries: it answered 503"):
             client.get("/x")
         client.close()
+
+
+def test_a_platform_that_asks_for_an_hour_is_left_alone() -> None:
+    with Loopback(lambda _: Reply(429, b"{}", {"Retry-After": "3600"})) as server:
+        client = PlatformClient(server.url, settings=["KEY"], headers={})
+        with pytest.raises(ConfigurationError, match="asks not to come back for 3,600 s"):
+            client.get("/x")
+        client.close()
+    assert len(server.received) == 1
 
 
 def test_a_phoenix_that_cannot_list_in_order_is_refused(

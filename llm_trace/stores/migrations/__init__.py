@@ -16,12 +16,21 @@ from llm_trace.stores.migrations import (
     m0004_costs,
     m0005_operations,
     m0006_forks,
+    m0007_platforms,
 )
 
 if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
-MIGRATIONS = (m0001_first, m0002_rebuild, m0003_same, m0004_costs, m0005_operations, m0006_forks)
+MIGRATIONS = (
+    m0001_first,
+    m0002_rebuild,
+    m0003_same,
+    m0004_costs,
+    m0005_operations,
+    m0006_forks,
+    m0007_platforms,
+)
 VERSION = len(MIGRATIONS)
 
 
