@@ -13,6 +13,7 @@ import orjson
 from llm_trace import semconv
 from llm_trace.capture import failures, replay_hints
 from llm_trace.capture.context import FinishedCall, finished_call
+from llm_trace.capture.halt import Halt
 from llm_trace.capture.json_forms import read_error_message
 from llm_trace.capture.merger import merge_into
 from llm_trace.capture.state import identify
@@ -176,9 +177,9 @@ def _encode_messages(encoder: ValueEncoder, messages: Any) -> list[Any] | None:
 
 
 def _is_cancelled(error: BaseException) -> bool:
-    """Return whether asyncio cancelled the call; asyncio is not imported for it: that is too slow."""
+    """Return whether the call was ended on purpose; asyncio is not imported for it: that is too slow."""
     asyncio = sys.modules.get("asyncio")
-    return asyncio is not None and isinstance(error, asyncio.CancelledError)
+    return isinstance(error, Halt) or (asyncio is not None and isinstance(error, asyncio.CancelledError))
 
 
 def _describe_error(error: BaseException, *, content: bool) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from llm_trace.capture.halt import Halt
 from llm_trace.errors import NotFoundError
 
 if TYPE_CHECKING:
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
     from llm_trace.replays.tape import Tape, Taped
 
 ForkPlace = Literal["record", "change", "live"]
-
-
-class Halt(BaseException):
-    """Ends a fork's program at a call; no `except Exception` of the program goes on after it."""
 
 
 @dataclass

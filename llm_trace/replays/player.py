@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from llm_trace.capture.callspan import CallSpan, current_call
+from llm_trace.capture.halt import Halt
 from llm_trace.capture.ids import make_id
 from llm_trace.capture.spec import SERVED
 from llm_trace.errors import DivergenceError, ReplayError
@@ -18,7 +19,7 @@ from llm_trace.replays.answers import (
     build_refusal,
     play_answer,
 )
-from llm_trace.replays.branch import Halt, LiveCall
+from llm_trace.replays.branch import LiveCall
 from llm_trace.replays.ending import Ending, watch_ending
 from llm_trace.replays.overrides import Overrides
 from llm_trace.replays.tape import Tape, Taped

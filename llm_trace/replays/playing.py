@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 from llm_trace import config
 from llm_trace.capture import slots
 from llm_trace.capture.context import RUN_KEY, attach_values
+from llm_trace.capture.halt import Halt
 from llm_trace.capture.runs import begin_run
 from llm_trace.errors import ReplayError
 from llm_trace.record import Run
-from llm_trace.replays.branch import Halt
 from llm_trace.replays.ending import compare_endings
 from llm_trace.replays.roots import call_of
 from llm_trace.stores.duckdb import Store, open_store
