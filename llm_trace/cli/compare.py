@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from llm_trace.comparison.comparison import Comparison
 
-EXAMPLE = "Example: llm-trace compare 'refund v1' 'refund v2' --fail-if 'accuracy.low < -0.02'"
+EXAMPLE = "Example: llm-trace compare 'refund-desk v1' 'refund-desk v2' --fail-if 'accuracy.low < -0.02'"
 
 A = Annotated[
     str, typer.Argument(metavar="A", help="A run, a prompt version ('qa v3', qa@3, its hash) or a model.")

@@ -8,7 +8,7 @@ import typer
 from llm_trace.cli import options as o
 from llm_trace.cli.output import print_complaint
 
-EXAMPLE = "Example: llm-trace report 'refund v1' 'refund v2' -o refund.html"
+EXAMPLE = "Example: llm-trace report 'refund-desk v1' 'refund-desk v2' -o refund.html"
 
 
 def write_report(

@@ -116,21 +116,23 @@ def list_pages(path: Path) -> list[str]:
     return [page for page in list_addresses(path) if not re.search(fragments, page)]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", SIZES)
-def test_every_page_fits_and_is_accessible(visitor: Visitor, place: Path, scheme: Any, size: str) -> None:
+# Colours do not depend on the width, nor widths on the colours: each is looked at once.
+each_width_and_scheme = pytest.mark.parametrize(("size", "scheme"), [("desk", "light"), ("phone", "dark")])
+
+
+@each_width_and_scheme
+def test_every_page_fits_and_is_accessible(visitor: Visitor, place: Path, size: str, scheme: Any) -> None:
     visitor.page.emulate_media(color_scheme=scheme)
     visitor.page.set_viewport_size(SIZES[size])
     check_pages(visitor, [*list_pages(place), f"/call/{explain(place)}"])
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_runs_with_forks_fit_and_are_accessible(browser: Any, path: Path, scheme: Any) -> None:
+@each_width_and_scheme
+def test_runs_with_forks_fit_and_are_accessible(browser: Any, path: Path, size: str, scheme: Any) -> None:
     for visitor in visit(browser, write_forked_runs(path)):
         visitor.page.emulate_media(color_scheme=scheme)
-        for size in SIZES.values():
-            visitor.page.set_viewport_size(size)
-            check_pages(visitor, ["/runs", f"/runs?like=e{0:031}"])
+        visitor.page.set_viewport_size(SIZES[size])
+        check_pages(visitor, ["/runs", f"/runs?like=e{0:031}"])
 
 
 def check_pages(visitor: Visitor, paths: list[str]) -> None:
