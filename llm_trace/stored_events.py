@@ -34,7 +34,7 @@ def iter_batches(
     """
     seen: set[str] = set()
     runs: set[str] = set()
-    templates = {prompt.version: prompt.template for prompt in store.prompts()}
+    templates = {prompt.version: prompt.template for prompt in store.prompts(halfway=True)}
     for page in pages:
         fresh_runs = {call.run for call in page if call.run is not None} - runs
         runs |= fresh_runs

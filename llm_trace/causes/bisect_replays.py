@@ -104,7 +104,7 @@ def open_halfway_replays(
         raise ReplayError("a replay is on in this process already: end it first")
     with record_calls(store) as recorder, asyncio.Runner() as runner:
         event = begin_run(
-            recorder, name, record_env=recorder.record_env, config={"of": recording.name},
+            recorder, name, record_env=recorder.record_env, config={"of": recording.name, "bisect": True},
             replay_of=recording.id,
         )  # fmt: skip
         run = Run.model_validate({key: value for key, value in event.items() if key != "event"})

@@ -121,7 +121,7 @@ def _find_template(store: Store, spec: Any, chosen: Chosen) -> SideTemplate | No
     if match is not None:
         version = find_prompt_version(store, match["name"], match["version"])
         return SideTemplate(version.name, version.template)
-    versions: list[PromptVersion] = [each for each in store.prompts() if each.version == spec]
+    versions: list[PromptVersion] = [each for each in store.prompts(halfway=True) if each.version == spec]
     return SideTemplate(versions[0].name, versions[0].template) if versions else None
 
 

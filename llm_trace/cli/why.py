@@ -49,6 +49,8 @@ def explain_decision(
 ) -> None:
     """Say which message, tool result or text made a model call a tool or answer so: the model decides again
     without each of them, all before it from the record; no tool is run.
+
+    Exit code 0: a step is proved to be to blame; 3: none is; 1: an error.
     """
     from llm_trace import open_store, why
     from llm_trace.attribution_settings import Budget
@@ -70,6 +72,8 @@ def explain_decision(
         print_json(_describe(causes))
     else:
         _print(causes)
+    if not causes.significant:
+        raise typer.Exit(3)
 
 
 def _describe(causes: "Causes") -> dict[str, Any]:

@@ -87,7 +87,7 @@ def list_changes(store: Store, spans: Sequence[tuple[str, str]]) -> list[Change]
     if store.fetch(_TALKS, ids, *times):  # to find that none of all messages is meant takes long
         queries.insert(1, _SYSTEM)
     seen = [Seen(*row) for query in queries for row in store.fetch(query, ids, in_a, *times)]
-    templates = {(p.name, p.version): (f"v{p.number}", p.template) for p in store.prompts()}
+    templates = {(p.name, p.version): (f"v{p.number}", p.template) for p in store.prompts(halfway=True)}
     changes = list(_list_changes(seen, templates))
     prompts = any(change.what == "prompt" for change in changes)
     return [change for change in changes if not prompts or change.what != "system message"]

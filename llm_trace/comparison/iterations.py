@@ -58,7 +58,7 @@ def find_prompt_version(store: Store, name: str, version: str) -> PromptVersion:
     Raises:
         NotFoundError: the prompt or the version is not there, or several hashes begin so.
     """
-    versions = [p for p in store.prompts() if p.name == name]
+    versions = [p for p in store.prompts(halfway=True) if p.name == name]
     number = version.removeprefix("v")
     matches = [p for p in versions if number == str(p.number)] or [
         p for p in versions if p.version.startswith(version)

@@ -83,9 +83,9 @@ def _run(store: Store, name: str) -> Chosen | None:
 
 
 def _resolve_prompt(store: Store, name: str) -> Chosen | None:
-    versions = store.prompts()
+    versions = store.prompts(halfway=True)
     if any(p.name == name for p in versions):
-        numbers = ", ".join(f"'{p.name} v{p.number}'" for p in versions if p.name == name)
+        numbers = ", ".join(f"'{p.name} v{p.number}'" for p in store.prompts() if p.name == name)
         raise ConfigurationError(f"prompt {name!r} has versions: name one of {numbers}")
     matches = [p for p in versions if _is_meant(name, p)]
     if len(matches) > 1:

@@ -28,7 +28,9 @@ TEXT = 300
 class CompareQuestion(ToolQuestion):
     """Two sides, and which pairs of calls to list of them."""
 
-    a: str = Field(description="A run (id or name), a prompt version ('refund-desk v1', refund@1) or a model.")
+    a: str = Field(
+        description="A run (id or name), a prompt version ('refund-desk v1', refund@1) or a model."
+    )
     b: str = Field(description="The same, for what is to be judged.")
     by: str | None = Field(
         default=None, description="Pairs calls by this: replay, metadata.KEY, input.ARGUMENT, variables.NAME."

@@ -231,7 +231,7 @@ class Watch:
             [(r.prompt, r.version) for r in before], [(r.prompt, r.version) for r in after]
         ) or (None, None)
         if version is not None:
-            numbers = {(p.name, p.version): f"v{p.number}" for p in self._store.prompts()}
+            numbers = {(p.name, p.version): f"v{p.number}" for p in self._store.prompts(halfway=True)}
             causes.append(f"prompt {prompt} {numbers.get((str(prompt), version), version)}")
         model = find_grown([r.model for r in before], [r.model for r in after])
         method = find_grown([r.method for r in before], [r.method for r in after])

@@ -69,7 +69,7 @@ def load(store: Store, what: str | Run | Sequence[str]) -> Recording:
         )
     seed = run.environment.seed if run is not None and run.environment else None
     used = {call.prompt["name"] for call in taped if call.prompt}
-    templates = {(p.name, p.version): p.template for p in store.prompts()} if used else {}
+    templates = {(p.name, p.version): p.template for p in store.prompts(halfway=True)} if used else {}
     return Recording(id_, name, seed, tape, roots, templates)
 
 

@@ -250,10 +250,17 @@ class Store(SqlStore):
         """Return the runs, newest first."""
         return Runs(map(rows.build_run, self.fetch_dicts("SELECT * FROM runs ORDER BY start_ns DESC, id")))
 
-    def prompts(self) -> PromptVersions:
-        """Return the versions of each prompt, by name and number, with the calls that used them."""
+    def prompts(self, *, halfway: bool = False) -> PromptVersions:
+        """Return the versions of each prompt, by name and number, with the calls that used them.
+
+        Args:
+            halfway: also those with part of a change that only `bisect` asked with; their numbers are last.
+        """
         with self._query() as connection:
-            return PromptVersions(self._memo.get("prompts", lambda: read_prompt_versions(connection)))
+            key = "prompts, halfway too" if halfway else "prompts"
+            return PromptVersions(
+                self._memo.get(key, lambda: read_prompt_versions(connection, halfway=halfway))
+            )
 
     def attributions(self, span_id: str) -> Attributions:
         """Return the attributions of a call, oldest first; those that failed are in the table only."""

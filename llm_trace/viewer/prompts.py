@@ -60,7 +60,7 @@ def _describe_versions(
 def read_parts(store: Store, request: Request) -> dict[str, Any]:
     """Return which parts of a version's template matter in its explained calls, and what each costs."""
     name, number = request.query_params.get("name", ""), request.query_params.get("version", "")
-    version = next((v for v in store.prompts() if (v.name, v.version) == (name, number)), None)
+    version = next((v for v in store.prompts(halfway=True) if (v.name, v.version) == (name, number)), None)
     if version is None:
         raise NotFoundError(f"no version {number!r} of a prompt {name!r} in {str(store.path)!r}")
     explained = read_newest_attributions(store, name, number, EXPLAINED)

@@ -80,6 +80,21 @@ def test_two_hunks_that_break_it_only_together_are_named_with_bounds_and_cost(bo
     assert WEATHER == []  # tools are answered from the record
 
 
+def test_half_changed_prompts_are_no_versions_of_their_own(both: Recorded) -> None:
+    before = [(version.number, version.version) for version in both.prompts()]
+    result = llm_trace.bisect("v1", "v2", functions=reply)
+    later = Prompt("desk", "Later: {message}")
+    with llm_trace.span("later", kind="llm") as call:
+        call.set(prompt=later.format(message="x"), output="y")
+    llm_trace.flush()
+    versions = [(version.number, version.version) for version in both.prompts()]
+    assert versions == [*before, (len(before) + 1, later.version)]
+    halfway = both.prompts(halfway=True)[len(versions) :]
+    assert {
+        call.prompt.version for call in both.calls(run=result.run, name="ask", limit=None) if call.prompt
+    } == {version.version for version in halfway}
+
+
 def test_a_new_prompt_is_asked_first_and_scores_are_by_a_function(both: Recorded) -> None:
     new = Prompt("desk", GOOD.replace("Be kind.\n", "Be kind.\nNever pay.\nSay why.\nBe brief.\n"))
 

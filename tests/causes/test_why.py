@@ -108,7 +108,11 @@ def test_the_step_that_a_decision_came_from_is_named_and_nothing_but_the_model_r
 def test_the_calls_of_a_rerun_that_ends_where_the_decision_is_known_are_no_failures(store: Recorded) -> None:
     explain(store, damaged)
     assert [call.name for call in store.calls(status="error", limit=None)] == []
-    assert {call.name for call in store.calls(status="cancelled", limit=None)} == {"solve", "refund", "decline"}
+    assert {call.name for call in store.calls(status="cancelled", limit=None)} == {
+        "solve",
+        "refund",
+        "decline",
+    }
 
 
 def test_the_chain_goes_back_over_the_call_whose_result_was_asked_with(store: Recorded) -> None:
