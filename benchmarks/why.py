@@ -186,7 +186,10 @@ def explain_run(case: AgentCase, run: str, store: Store, repeats: int, model: st
         for gone in ([], *([name] for name, _ in alone))
     )
     covered = sum(c.low <= with_all - share <= c.high for (_, c), share in zip(alone, rest, strict=True))
-    reruns = {"control": causes.control.n} | {name: cause.without.n for name, cause in alone}
+    reruns = {name: cause.without.n for name, cause in zip(names, causes.steps, strict=True)}
+    reruns["control"] = causes.control.n
+    if case.kind != "redundant" and any(cause.together for cause in causes.steps):
+        print(f"named together, planted alone: {case.name}, {causes.summary()}")
     return Outcome(first, bool(shown - set(case.plants)), covered, len(alone), causes.calls, reruns)
 
 
