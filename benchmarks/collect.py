@@ -112,12 +112,13 @@ def _send(url: str, gate: Any) -> None:
     tracer = provider.get_tracer("benchmark")
     gate.wait()
     for number in range(SPANS):
-        with tracer.start_as_current_span("chat gpt-4o", attributes=_attributes(number)):
+        with tracer.start_as_current_span("chat gpt-4o", attributes=make_attributes(number)):
             pass
     provider.shutdown()
 
 
-def _attributes(number: int) -> dict[str, Any]:
+def make_attributes(number: int) -> dict[str, Any]:
+    """Return the attributes of a span of a chat."""
     asked = [{"role": "user", "parts": [{"type": "text", "content": f"{number}: {SENTENCE * 3}"}]}]
     answered = [
         {"role": "assistant", "parts": [{"type": "text", "content": SENTENCE}], "finish_reason": "stop"}

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -21,13 +22,12 @@ from llm_trace.collect import protobuf
 from llm_trace.collect.body import JSON, PROTOBUF, Reading, RequestRefusedError, get_content_type, read_body
 from llm_trace.collect.json_logs import iter_json_logs
 from llm_trace.collect.points import iter_json_points
-from llm_trace.collect.receiver import Receiver, SpoolFullError
+from llm_trace.collect.receiver import RequestLimits, SpoolFullError
 from llm_trace.imports import otlp
 from llm_trace.imports.values import parse_json
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
+    from llm_trace.collect.intake import Intake
     from llm_trace.collect.logs import LogRecord
     from llm_trace.collect.points import DataPoint
     from llm_trace.semconv.completed_span import EndedSpan
@@ -37,20 +37,27 @@ RETRY_AFTER_S = 30
 _GRPC_CODE = {400: 3, 401: 16, 403: 7, 413: 8, 415: 3, 503: 14}
 
 
-def build_collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
+def build_collector(
+    intake: Intake,
+    limits: RequestLimits,
+    token: str | None = None,
+    lifespan: Callable[[Starlette], AbstractAsyncContextManager[None]] | None = None,
+) -> Starlette:
     """Return the application that takes OTLP over HTTP.
 
     Args:
-        receiver: what the spans go to.
+        intake: what the spans go to.
+        limits: what requests may bring.
         token: what a sender must give as `Authorization: Bearer`; `None` lets everyone in.
+        lifespan: what lasts as long as the application serves.
     """
 
-    reading = Reading(receiver.limits.at_once)
+    reading = Reading(limits.at_once)
 
     async def traces(request: Request) -> Response:
         kind = get_content_type(request)
-        body = await read_body(request, receiver.limits.body, reading)
-        taken = receiver.take(_read_spans(body, kind))
+        body = await read_body(request, limits.body, reading)
+        taken = await intake.take(_read_spans(body, kind))
         answer = ExportTraceServiceResponse()
         if taken.rejected:
             _log.warning(
@@ -62,9 +69,9 @@ def build_collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
 
     async def logs(request: Request) -> Response:
         kind = get_content_type(request)
-        body = await read_body(request, receiver.limits.body, reading)
+        body = await read_body(request, limits.body, reading)
         answer = ExportLogsServiceResponse()
-        taken = receiver.take_logs(_read_logs(body, kind))
+        taken = await intake.take_logs(_read_logs(body, kind))
         if taken.left_out:
             _log.warning("%s", taken.reason)
             answer.partial_success.rejected_log_records = taken.left_out.total()
@@ -73,9 +80,9 @@ def build_collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
 
     async def metrics(request: Request) -> Response:
         kind = get_content_type(request)
-        body = await read_body(request, receiver.limits.body, reading)
+        body = await read_body(request, limits.body, reading)
         answer = ExportMetricsServiceResponse()
-        taken = receiver.take_metrics(_read_points(body, kind))
+        taken = await intake.take_metrics(_read_points(body, kind))
         if taken.left_out:
             answer.partial_success.rejected_data_points = taken.left_out.total()
             answer.partial_success.error_message = taken.reason
@@ -86,7 +93,8 @@ def build_collector(receiver: Receiver, token: str | None = None) -> ASGIApp:
             Route("/v1/traces", _guard_endpoint(traces, token), methods=["POST"]),
             Route("/v1/metrics", _guard_endpoint(metrics, token), methods=["POST"]),
             Route("/v1/logs", _guard_endpoint(logs, token), methods=["POST"]),
-        ]
+        ],
+        lifespan=lifespan,
     )
 
 

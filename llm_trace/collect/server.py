@@ -8,7 +8,7 @@ import logging
 import socket
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from llm_trace.errors import ConfigurationError, MissingExtraError
 
@@ -65,16 +65,19 @@ def open_listener(host: str, port: int) -> Iterator[socket.socket]:
 def serve_collector(
     receiver: Receiver, listener: socket.socket, token: str | None, patience: ConnectionLimits | None = None
 ) -> None:
-    """Take spans until SIGINT or SIGTERM; requests under way are answered first. The log says a repeated
-    thing once a minute.
-    """
+    """Take spans until SIGINT or SIGTERM; requests under way are answered first."""
     serving = build_server(receiver, token, patience)  # says first which extra is missing
+    limit_repeats()
+    serving.run(sockets=[listener])
+
+
+def limit_repeats() -> None:
+    """Let the log of this process say a repeated thing once a minute."""
     from llm_trace.collect.connections import Once
 
     once_a_minute = Once()
     for name in ("uvicorn.error", "asyncio", "llm_trace.collect"):
         logging.getLogger(name).addFilter(once_a_minute)
-    serving.run(sockets=[listener])
 
 
 def build_server(
@@ -85,17 +88,26 @@ def build_server(
         import uvicorn
 
         from llm_trace.collect.app import build_collector
-        from llm_trace.collect.connections import BACKLOG, Connection, ConnectionLimits
+        from llm_trace.collect.intake import OwnIntake
     except ImportError as exc:
         raise MissingExtraError(f"{exc.name!r} is not installed: pip install 'llm-trace[collect]'") from exc
-    config = uvicorn.Config(
-        build_collector(receiver, token),
+    app = build_collector(OwnIntake(receiver), receiver.limits, token)
+    return uvicorn.Server(configure_uvicorn(app, patience, lifespan="off"))
+
+
+def configure_uvicorn(app: Any, patience: ConnectionLimits | None = None, **more: Any) -> uvicorn.Config:
+    """Return what uvicorn is told: connections are bounded, and only complaints are logged."""
+    import uvicorn
+
+    from llm_trace.collect.connections import BACKLOG, Connection, ConnectionLimits
+
+    return uvicorn.Config(
+        app,
         http=cast("type[asyncio.Protocol]", partial(Connection, patience=patience or ConnectionLimits())),
         ws="none",
         backlog=BACKLOG,
         log_level="warning",
         access_log=False,
-        lifespan="off",
         server_header=False,
+        **more,
     )
-    return uvicorn.Server(config)

@@ -16,6 +16,7 @@ from starlette.testclient import TestClient
 
 from llm_trace.capture.values import ValueEncoder
 from llm_trace.collect.app import build_collector
+from llm_trace.collect.intake import OwnIntake
 from llm_trace.collect.receiver import Receiver, RequestLimits
 from llm_trace.spool.paths import get_spool_dir
 from llm_trace.spool.writer import SpoolWriter
@@ -71,10 +72,10 @@ class Fuzzed:
     """A receiver and the spool behind it."""
 
     def __init__(self, folder: Path) -> None:
-        encoder = ValueEncoder()
+        encoder, limits = ValueEncoder(), RequestLimits(body=1 << 20)
         self.spool = SpoolWriter(folder, encode=encoder.encode_bodies)
         self.client = TestClient(
-            build_collector(Receiver(self.spool, encoder, RequestLimits(body=1 << 20))),
+            build_collector(OwnIntake(Receiver(self.spool, encoder, limits)), limits),
             raise_server_exceptions=False,
         )
 
