@@ -27,6 +27,7 @@ from llm_trace.settings import (
     share_with_workers,
     write_environment,
 )
+from llm_trace.spool.paths import get_store_path, is_lake_address
 from llm_trace.spool.writer import Fsync, SpoolWriter
 
 if TYPE_CHECKING:
@@ -82,7 +83,8 @@ def configure(
 
     Args:
         store: the DuckDB file, `llm_trace.duckdb`; calls go to the spool beside it, whoever reads the store
-            ingests them.
+            ingests them. Or a lake of many machines, `delta://…` (docs/lake.md): calls go to a spool of this
+            machine, and a process of its own ships them.
         run: name of the run that calls outside `start_run` belong to, or a `Run`.
         exporters: further destinations, as addresses (`otlp://host:4318`, `opik://workspace/project`, …); a
             process of its own delivers to them, also after this one has ended. An `Exporter` object cannot
@@ -183,7 +185,7 @@ def instrument_from_environment() -> None:
 
 def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provider: Any) -> None:
     global current
-    store = Path(os.path.abspath(os.path.expanduser(settings["store"])))
+    store = get_store_path(settings["store"])
     _revoke_destinations(store, keep=settings["exporters"])
     spool, encoder = build_spool_writer(settings, store)
     recorder = Recorder(
@@ -210,6 +212,10 @@ def _start(settings: dict[str, Any], attribution: Any, record_env: bool, provide
     setup.undo.append(_stop_background)
     if settings["exporters"]:
         _start_exporting(setup)
+    if is_lake_address(settings["store"]):
+        from llm_trace.shipper import ShipperWatch
+
+        setup.undo.append(ShipperWatch(settings["store"]).close)
     slots.bootstrap = None
     slots.recorder = recorder
     current = setup

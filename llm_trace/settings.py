@@ -14,7 +14,7 @@ from llm_trace.capture.sampling import Sample, build_sampler
 from llm_trace.capture.values import ValueEncoder
 from llm_trace.capture.walk import Limits
 from llm_trace.errors import ConfigurationError
-from llm_trace.spool.paths import get_spool_dir
+from llm_trace.spool.paths import find_lake_root, get_spool_dir, is_lake_address
 from llm_trace.spool.writer import SpoolWriter
 
 UNSET: Any = object()
@@ -156,6 +156,9 @@ def _check_store(store: Any) -> None:
     """
     if not isinstance(store, (str, os.PathLike)) or not os.fspath(store):
         raise ConfigurationError(f"store={store!r} is no path: give the DuckDB file")
+    if is_lake_address(store):
+        find_lake_root(os.fspath(store))
+        return
     if Path(os.path.expanduser(store)).is_dir():
         inside = str(Path(store) / "llm_trace.duckdb")
         raise ConfigurationError(
@@ -229,7 +232,8 @@ def build_spool_writer(settings: dict[str, Any], store: Path) -> tuple[SpoolWrit
 
 def share_with_workers(settings: dict[str, Any], store: Path) -> Callable[[], None]:
     """Give worker processes these settings by environment; if some cannot be told, they keep no content."""
-    variables = {"LLM_TRACE_STORE": str(store), "LLM_TRACE_FSYNC": settings["fsync"] or ""}
+    place = settings["store"] if is_lake_address(settings["store"]) else str(store)
+    variables = {"LLM_TRACE_STORE": place, "LLM_TRACE_FSYNC": settings["fsync"] or ""}
     addresses = [destination.target for destination in settings["exporters"].values()]
     variables["LLM_TRACE_EXPORTERS"] = " ".join(each for each in addresses if isinstance(each, str))
     redact, sample = settings["redact"], settings["sample"]

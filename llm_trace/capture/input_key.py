@@ -8,6 +8,8 @@ import re
 from collections.abc import Container
 from pathlib import Path
 
+from llm_trace.spool.paths import get_store_path
+
 _LENGTH = 32
 _ADDRESS = re.compile(rb'("repr":"<[^"]* at )0x[0-9a-fA-F]+')
 _MODULE = re.compile(rb'("__type__":")[^"\\]*\.(?=[^".\\]+")')
@@ -49,7 +51,7 @@ def compute_identity(data: bytes, types: Container[str] = ()) -> bytes:
 
 def get_key_file(store: str | os.PathLike[str]) -> Path:
     """Return where the key of a store lies: `<store>.key` beside it."""
-    path = Path(os.path.abspath(os.path.expanduser(store)))
+    path = get_store_path(store)
     return path.with_name(path.name + ".key")
 
 

@@ -94,6 +94,8 @@ COMMANDS = {
     "attach": "attach:attach_platform",
     "collect": "collect:run_collect",
     "ingest": "ingest:run_ingest",
+    "ship": "ship:ship_calls",
+    "compact": "compact:compact_files",
     "doctor": "doctor:run_doctor",
     "purge": "purge:purge_calls",
 }

@@ -17,7 +17,7 @@ from llm_trace.rendering.formatting import count_things, format_size
 
 if TYPE_CHECKING:
     from llm_trace.stores.duckdb import Store
-    from llm_trace.stores.purge import PurgeReport
+    from llm_trace.stores.purge_conditions import PurgeReport
 
 EXAMPLE = "Example: llm-trace purge --user anna@example.com"
 
@@ -68,7 +68,8 @@ def purge_calls(
     most = None if max_size is None else _parse_bytes(max_size)
     if most is None and all(value is None for value in chosen.values()):
         raise typer.BadParameter("say what to remove: --user, --run, --id, --older-than or --max-size")
-    with open_store(find_existing(store)) as opened:
+    find_existing(store)
+    with open_store(store) as opened:
         if identity is not None:
             chosen["id"] = _find_whole(opened, identity)
         count = count_matching(opened, **chosen)

@@ -11,6 +11,7 @@ from llm_trace import config
 from llm_trace.capture import slots
 from llm_trace.capture.protocols import CallRecorder
 from llm_trace.errors import ConfigurationError
+from llm_trace.spool.paths import get_store_path
 from llm_trace.stores.duckdb import Store
 
 
@@ -50,4 +51,4 @@ def _find_path(store: str | os.PathLike[str] | Store | None) -> Path | None:
     if store is None:
         return None
     path = store.path if isinstance(store, Store) else store
-    return Path(os.path.abspath(os.path.expanduser(path)))
+    return get_store_path(path)

@@ -31,6 +31,8 @@ from llm_trace.spool.paths import get_spool_dir
 from llm_trace.stores.connection import Database
 from llm_trace.stores.failure import clear_failure, note_failure
 from llm_trace.stores.ingest import IngestReport, ingest
+from llm_trace.stores.lake.database import LakeDatabase
+from llm_trace.stores.lake.shipping import has_something_to_ship, ship
 from llm_trace.stores.migrations import VERSION, read_version
 
 IN_PROCESS_BYTES = 1 << 20
@@ -80,7 +82,12 @@ def _has_deletable(folder: Path, files: list[SpoolFile], positions: dict[str, in
 
 
 def catch_up(database: Database) -> Pending:
-    """Ingest what there is; return, and log, what could not be: no right to write, or a full disk."""
+    """Ingest what there is; return, and log, what could not be: no right to write, or a full disk.
+
+    Of a lake, what was recorded on this machine is shipped.
+    """
+    if isinstance(database, LakeDatabase):
+        return _ship(database)
     pending = count_pending(database)
     if not pending:
         clear_failure(database.lock_dir)
@@ -105,6 +112,22 @@ def catch_up(database: Database) -> Pending:
     except StoreError as exc:
         if not database.exists() or not _build_disk_full_error(database, pending):
             raise
+        _log.warning("%s: %d bytes of the spool are not shown", exc, pending.bytes)
+        return pending
+    return Pending()
+
+
+def _ship(database: LakeDatabase) -> Pending:
+    """Ship what was recorded here for a lake; where it cannot be, the lake is read without."""
+    if not has_something_to_ship(database):
+        return Pending()
+    try:
+        ship(database.address, timeout=database.timeout)
+    except StoreError as exc:
+        if not database.exists():
+            raise
+        files = list_spool_files(database.lock_dir)
+        pending = Pending(sum(file.size for file in files), stale=True)
         _log.warning("%s: %d bytes of the spool are not shown", exc, pending.bytes)
         return pending
     return Pending()

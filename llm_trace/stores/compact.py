@@ -39,9 +39,8 @@ _TABLES = {
     "scores": "id, span_id, name, value, source, comment, time_ns",
     "operations": "id, kind, subject, span_id, time_ns, body",
     "runs": "id, name, config, tags, environment, start_ns, end_ns, replay_of, fork_of",
-    **dict.fromkeys(
-        ("prompts", "_files", "_numbers", "_unfinished", "_lost", "_purged", "_same", "_purge_later"), "*"
-    ),
+    **dict.fromkeys(("prompts", "_files", "_numbers", "_unfinished", "_lost", "_purged", "_same"), "*"),
+    **dict.fromkeys(("_purge_later", "_shipments", "_shipped", "_addresses"), "*"),
 }
 """The tables, with their columns that are not computed from others."""
 _STAYS = {"messages": "id IN (SELECT id FROM used)", "_purge_later": f"file <> '{COMPACT}'"}

@@ -13,7 +13,7 @@ import threading
 from typing import TYPE_CHECKING, NamedTuple
 
 from llm_trace.errors import StoreError, StoreLockedError, StoreVersionError
-from llm_trace.stores.instances import MemoryInstance, get_duckdb_error, spoil, take
+from llm_trace.stores.instances import MemoryInstance, close_files, get_duckdb_error, spoil, take
 from llm_trace.stores.locks import Deadline, lock_path
 
 if TYPE_CHECKING:
@@ -49,6 +49,17 @@ class Database:
     def exists(self) -> bool:
         """Return whether there is a file with something in it; an empty one is as good as none."""
         return self.file.exists() and self.file.stat().st_size > 0
+
+    def read_state(self) -> tuple[object, int]:
+        """Return what differs as soon as the file has changed, and its bytes."""
+        files = (self.file, self.file.with_name(self.file.name + ".wal"))
+        status = [file.stat() for file in files if file.exists()]
+        state = tuple((each.st_ino, each.st_size, each.st_mtime_ns) for each in status)
+        return state, sum(each.st_size for each in status)
+
+    def close_files(self, connection: DuckDBPyConnection, query: str) -> None:  # noqa: ARG002
+        """Keep a query from all files but the store's, which it cannot change."""
+        close_files(connection)
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[DuckDBPyConnection]:

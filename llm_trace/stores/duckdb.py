@@ -11,12 +11,13 @@ from llm_trace.record import Call, Run
 from llm_trace.record_lists import Attributions, Calls, PromptVersions, Runs, ScoreRecords, Trace
 from llm_trace.spool.files import list_spool_files
 from llm_trace.spool.losses import list_noted_losses
-from llm_trace.spool.paths import get_spool_dir
+from llm_trace.spool.paths import get_spool_dir, get_store_path, is_lake_address
 from llm_trace.stores import paging, rows
 from llm_trace.stores.calls import find_in_order, list_columns, pick_calls, read_at, read_calls
 from llm_trace.stores.catch_up import catch_up
 from llm_trace.stores.connection import Database
 from llm_trace.stores.filters import Filter, Moment, Order, slice_in_order
+from llm_trace.stores.lake.database import LakeDatabase
 from llm_trace.stores.paging import Page
 from llm_trace.stores.parquet import MAKE_CHOSEN, read_event_lines, write_parquet
 from llm_trace.stores.prompt_versions import read_prompt_versions
@@ -42,7 +43,7 @@ def open_store(path: str | os.PathLike[str] = "llm_trace.duckdb", *, timeout: fl
     """Return the store at `path`, with every call that returned before now.
 
     Args:
-        path: the DuckDB file; its spool is the folder beside it.
+        path: the DuckDB file, whose spool is the folder beside it; or the address of a lake, `delta://…`.
         timeout: seconds to wait for another process that ingests or holds the file.
 
     Raises:
@@ -50,7 +51,9 @@ def open_store(path: str | os.PathLike[str] = "llm_trace.duckdb", *, timeout: fl
         StoreLockedError: another process held it longer than the time-out.
         StoreVersionError: written by a newer llm_trace.
     """
-    absolute = Path(os.path.abspath(os.path.expanduser(path)))
+    if isinstance(path, str) and is_lake_address(path):
+        return _open_lake(path, timeout)
+    absolute = get_store_path(path)
     folder = get_spool_dir(absolute)
     database = Database(absolute, folder, timeout)
     if not (database.exists() or list_spool_files(folder) or list_noted_losses(folder)):
@@ -63,8 +66,21 @@ def open_store(path: str | os.PathLike[str] = "llm_trace.duckdb", *, timeout: fl
     return store
 
 
+def _open_lake(address: str, timeout: float) -> Store:
+    database = LakeDatabase(address, timeout)
+    store = Store(database)
+    store.ingest()
+    if not database.exists():
+        raise StoreNotFoundError(
+            f"there is no lake at {address!r}, and nothing on this machine that is to go there: pass the "
+            f"address that configure(store=…) or `llm-trace ship --to` was given"
+        )
+    return store
+
+
 class Store(SqlStore):
-    """Answers from one DuckDB file, which is held only while a query runs; also a context manager.
+    """Answers from one DuckDB file, which is held only while a query runs, or from a lake; also a context
+    manager.
 
     Made by `open_store`. What is logged later is seen after `ingest()`. Threads may share it.
     """

@@ -30,7 +30,7 @@ from llm_trace.spool.files import (
     remove_stale,
 )
 from llm_trace.spool.losses import take_losses
-from llm_trace.spool.paths import get_spool_dir
+from llm_trace.spool.paths import get_spool_dir, get_store_path
 from llm_trace.stores.connection import Database
 from llm_trace.stores.failure import clear_failure, note_failure
 from llm_trace.stores.instances import lend
@@ -80,7 +80,7 @@ def ingest(path: str | os.PathLike[str], *, timeout: float = 60.0) -> IngestRepo
         StoreVersionError: the store, or a file of the spool, was written by a newer llm_trace; such a file is
             left as it is.
     """
-    store = Path(os.path.abspath(os.path.expanduser(path)))
+    store = get_store_path(path)
     folder = get_spool_dir(store)
     started = time.perf_counter()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)

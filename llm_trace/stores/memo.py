@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Hashable
-    from pathlib import Path
 
 MOST = 200
 """Answers in memory."""
@@ -27,10 +26,13 @@ class Memo:
     """Answers by their question, forgotten as soon as the file has changed.
 
     Ask while the file is open: nobody writes to it meanwhile.
+
+    Args:
+        read_state: says in which state the store is, and its bytes.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._files = (file, file.with_name(file.name + ".wal"))
+    def __init__(self, read_state: Callable[[], tuple[object, int]]) -> None:
+        self._read_state = read_state
         self._answers: dict[Hashable, _KeptAnswer] = {}
         self.patience_s = 0.0
         """How old an answer about a large file may be, though the file has changed since."""
@@ -39,9 +41,8 @@ class Memo:
         """Return the answer to a question, computed if it is not known; always where there is no question."""
         if question is None:
             return compute()
-        status = [file.stat() for file in self._files if file.exists()]
-        state = [(each.st_ino, each.st_size, each.st_mtime_ns) for each in status]
-        is_large = sum(each.st_size for each in status) >= LARGE_BYTES
+        state, size = self._read_state()
+        is_large = size >= LARGE_BYTES
         known = self._answers.get(question)
         oldest = time.monotonic() - (self.patience_s if is_large else 0.0)
         if known is not None and (known.state == state or known.time_s > oldest):

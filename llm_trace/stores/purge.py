@@ -11,27 +11,31 @@ import os
 import tempfile
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import ConfigurationError, StoreNotFoundError
 from llm_trace.spool.files import list_spool_files
-from llm_trace.spool.paths import get_spool_dir
+from llm_trace.spool.paths import get_spool_dir, get_store_path, is_lake_address
 from llm_trace.stores.compact import COMPACT, compact
 from llm_trace.stores.connection import Database
-from llm_trace.stores.filters import Moment, convert_to_nanoseconds
 from llm_trace.stores.ingest import ingest_alone
 from llm_trace.stores.instances import connect
+from llm_trace.stores.lake.purging import purge_lake
 from llm_trace.stores.load import list_limits
 from llm_trace.stores.locks import Deadline, lock_path
+from llm_trace.stores.purge_conditions import PurgeReport, build_condition
 from llm_trace.stores.scrub import find_files, scrub_complete, scrub_quarantine, scrub_rejected
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from duckdb import DuckDBPyConnection
 
     from llm_trace.stores.duckdb import Store
+    from llm_trace.stores.filters import Moment
 
 _ROUNDS = 5
+_SUMMED = ("calls", "messages", "scores", "attributions", "runs", "spool_lines")
 _RUNS = "DELETE FROM runs WHERE id = ? OR name = ?"
 
 # The log of reviews is a chain of digests: what is left of a review proves its place and says nothing.
@@ -40,25 +44,6 @@ _EMPTY_REVIEWS = """
         'log', body -> '$.log', 'entry', body -> '$.entry', 'before', body -> '$.before',
         'digest', body -> '$.digest', 'gone', 'purged')
     WHERE kind = 'review' AND span_id IN (SELECT span_id FROM victims)"""
-
-
-@dataclass(frozen=True)
-class PurgeReport:
-    """What a purge removed, and what is still to go."""
-
-    calls: int = 0
-    messages: int = 0
-    """Messages that no remaining call has."""
-    scores: int = 0
-    attributions: int = 0
-    runs: int = 0
-    spool_lines: int = 0
-    """Lines made unreadable in quarantine, in refused events, and in spool files that others still need."""
-    bytes_before: int = 0
-    """Size of the DuckDB file."""
-    bytes_after: int = 0
-    pending: tuple[str, ...] = ()
-    """Spool files of living writers that still hold removed calls; they go when the writer is done."""
 
 
 def purge(
@@ -74,7 +59,7 @@ def purge(
     """Remove the calls that match every condition, with all that is stored about them alone.
 
     Args:
-        path: the store.
+        path: the store, or the address of a lake.
         user: of this user.
         run: of the run with this id or name; the run itself goes too.
         id: the call with this `span_id`, or all calls with this `trace_id`.
@@ -86,10 +71,19 @@ def purge(
         ConfigurationError: nothing says what to remove.
         StoreNotFoundError: there is neither a store nor a spool.
     """
-    condition, values = _build_condition(user, run, id, older_than)
+    condition, values = build_condition(user, run, id, older_than)
     if not condition and max_bytes is None:
         raise ConfigurationError("say what to purge: user=, run=, id=, older_than= or max_bytes=")
-    store = Path(os.path.abspath(os.path.expanduser(path)))
+    store = get_store_path(path)
+    if isinstance(path, str) and is_lake_address(path):
+        if max_bytes is not None:
+            raise ConfigurationError(
+                "max_bytes= is for the store of one machine: give older_than= for a lake"
+            )
+        report = purge_lake(path, condition, values, run=run, timeout=timeout)
+        return _purge_unshipped(
+            report, store, user=user, run=run, id=id, older_than=older_than, timeout=timeout
+        )
     folder = get_spool_dir(store)
     if not store.exists() and not list_spool_files(folder):
         raise StoreNotFoundError(f"there is no store at {str(store)!r} and no spool beside it")
@@ -113,6 +107,15 @@ def purge(
     return report
 
 
+def _purge_unshipped(report: PurgeReport, store: Path, **chosen: Any) -> PurgeReport:
+    """Remove what matches among the calls that this machine has yet to ship; return the report of both."""
+    if not store.exists() and not list_spool_files(get_spool_dir(store)):
+        return report
+    local = purge(store, **chosen)
+    sums = {name: getattr(report, name) + getattr(local, name) for name in _SUMMED}
+    return replace(report, **sums, pending=local.pending)
+
+
 def count_matching(
     store: Store,
     *,
@@ -122,32 +125,9 @@ def count_matching(
     older_than: Moment | None = None,
 ) -> int:
     """Return how many calls `purge` would remove by these conditions; all calls without any."""
-    condition, values = _build_condition(user, run, id, older_than)
+    condition, values = build_condition(user, run, id, older_than)
     row = store.sql(f"SELECT count(*) FROM calls WHERE {condition or 'true'}", *values).fetchone()
     return int(row[0]) if row else 0
-
-
-def _build_condition(
-    user: str | None,
-    run: str | None,
-    identity: str | None,
-    older_than: Moment | None,
-) -> tuple[str, list[Any]]:
-    parts: list[str] = []
-    values: list[Any] = []
-    if user is not None:
-        parts.append('"user" = ?')
-        values.append(user)
-    if run is not None:
-        parts.append("(run = ? OR run IN (SELECT id FROM runs WHERE name = ?))")
-        values += [run, run]
-    if identity is not None:
-        parts.append("(span_id = ? OR trace_id = ?)")
-        values += [identity, identity]
-    if older_than is not None:
-        parts.append("start_ns < ?")
-        values.append(convert_to_nanoseconds(older_than))
-    return " AND ".join(parts), values
 
 
 def _cut(database: Database, size: int, limit: int) -> int | None:

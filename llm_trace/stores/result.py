@@ -104,6 +104,23 @@ def bound_query(query: str, most: int, offset: int = 0) -> str:
     return f"FROM (\n{query.strip().rstrip(';')}\n) LIMIT {most} OFFSET {offset}"
 
 
+def check_reads_only(query: str) -> None:
+    """Refuse a query that is no SELECT, which alone cannot write a file.
+
+    Raises:
+        StoreError: it is another statement.
+    """
+    import duckdb
+
+    try:
+        statements = duckdb.extract_statements(query)
+    except duckdb.Error:  # DuckDB says what is wrong when the query runs
+        return
+    reading = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+    if any(statement.type not in reading for statement in statements):
+        raise StoreError("of a lake only SELECT can be asked: its files could be written over otherwise")
+
+
 def _strip_semicolon(query: str) -> str:
     """Return the query without its closing semicolon.
 

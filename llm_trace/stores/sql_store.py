@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from llm_trace.errors import StoreError
 from llm_trace.stores.calls import read_dicts
-from llm_trace.stores.instances import close_files, limit_time, spoil
+from llm_trace.stores.instances import limit_time, spoil
 from llm_trace.stores.memo import Memo
 from llm_trace.stores.migrations import read_version
 from llm_trace.stores.result import Result, SqlRow
@@ -28,7 +28,7 @@ class SqlStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._held = threading.local()
-        self._memo = Memo(database.file)
+        self._memo = Memo(database.read_state)
         self.path = database.path
 
     def keep_answers(self, seconds: float) -> None:
@@ -73,7 +73,7 @@ class SqlStore:
         with self._query() as connection, limit_time(connection, seconds):
             spoil(connection)
             if not files:
-                close_files(connection)
+                self._database.close_files(connection, query)
             return Result.of(connection, query, params)
 
     def fetch(self, query: str, *values: Any, remember: bool = False) -> list[SqlRow]:

@@ -12,7 +12,7 @@ import pytest
 from llm_trace import open_store, purge
 from llm_trace.errors import ConfigurationError, StoreNotFoundError
 from llm_trace.stores.ingest import ingest
-from llm_trace.stores.purge import PurgeReport
+from llm_trace.stores.purge_conditions import PurgeReport
 from tests.helpers.spool_toys import BEGIN, HandWriter, bodies, span, spool_of
 
 CANARY = "canary-7b1f"

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from llm_trace.spool.paths import get_store_path
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -27,7 +29,7 @@ _IDLE_S = 3600.0
 
 def get_queue_folder(store: str | os.PathLike[str]) -> Path:
     """Return the folder `<store>.attribution` beside the store, by absolute path."""
-    path = Path(os.path.abspath(os.path.expanduser(store)))
+    path = get_store_path(store)
     return path.with_name(path.name + ".attribution")
 
 

@@ -17,6 +17,7 @@ from llm_trace.attribution.models.config import read_model_name
 from llm_trace.attribution.remote.model import make_remote
 from llm_trace.errors import AttributionError
 from llm_trace.record import Call
+from llm_trace.spool.paths import get_store_path
 
 if TYPE_CHECKING:
     from llm_trace.attribution.methods.text_encoders import TextEncoder
@@ -138,7 +139,7 @@ def refuse(model: Any, method: str, **settings: Any) -> None:
 
 def get_proxy_folder(store: str | os.PathLike[str]) -> Path:
     """Return the folder `<store>.proxies` beside the store, by absolute path."""
-    path = Path(os.path.abspath(os.path.expanduser(store)))
+    path = get_store_path(store)
     return path.with_name(path.name + ".proxies")
 
 

@@ -17,6 +17,7 @@ from llm_trace.stores.migrations import (
     m0005_operations,
     m0006_forks,
     m0007_platforms,
+    m0008_shipping,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ MIGRATIONS = (
     m0005_operations,
     m0006_forks,
     m0007_platforms,
+    m0008_shipping,
 )
 VERSION = len(MIGRATIONS)
 
