@@ -1,4 +1,5 @@
-"""What a traced call costs its caller, as a multiple of R: a raw span of opentelemetry-sdk.
+"""What a traced call costs its caller, as a multiple of R, a raw span of opentelemetry-sdk, and of the floor,
+the least that keeps a call: orjson and one `write`.
 
     python -m benchmarks.capture [--peers opik,langfuse,traceloop,phoenix] [--rounds 5] [--cases sync,chat]
 
@@ -26,7 +27,7 @@ from benchmarks.subjects import OURS
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-REFERENCE = "raw_otel"
+REFERENCE, FLOOR = "raw_otel", "floor"
 Rounds = list[dict[str, Any]]
 """What `benchmarks/hot_path.py` printed for one subject and case, once per round."""
 
@@ -101,12 +102,15 @@ def render_case(case: str, rounds_of: dict[str, Rounds]) -> str:
     rows = []
     for subject, rounds in rounds_of.items():
         p50, cpu = least(rounds, "p50"), least(rounds, "cpu")
+        over_floor = p50 / least(rounds_of[FLOOR], "p50")
         middle = statistics.median(one["p50"] for one in rounds)
         by_round = ratio_by_round(rounds, reference)
         times = [f"{us:,.1f}" for us in (p50, middle, least(rounds, "p99"), cpu)]
         ratios = (p50 / least(reference, "p50"), by_round, cpu / least(reference, "cpu"))
-        rows.append([subject, *times[:3], *(f"{x:.2f}" for x in ratios[:2]), times[3], f"{ratios[2]:.2f}"])
-    header = ["subject", "p50 µs", "median p50", "p99", "p50 x R", "median of rounds", "CPU µs", "CPU x R"]
+        shown = [f"{x:.2f}" for x in (over_floor, *ratios)]
+        rows.append([subject, *times[:3], *shown[:-1], times[3], shown[-1]])
+    header = ["subject", "p50 µs", "median p50", "p99", "p50 x floor", "p50 x R"]
+    header += ["median of rounds", "CPU µs", "CPU x R"]
     return f"\n{target.says}{_verdict(target, rounds_of)}\n\n{table(header, rows)}"
 
 

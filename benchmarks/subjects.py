@@ -172,6 +172,24 @@ def llm_trace(folder: Path) -> Subject:
     return Subject(llm_trace.trace(kind="llm", model="gpt-5-mini"), llm_trace.flush, llm_trace.shutdown)
 
 
+def redacting(folder: Path) -> Subject:
+    """Return this package with every built-in secret masked."""
+    import llm_trace
+
+    llm_trace.configure(folder / "traces.duckdb", run="bench", redact=True)
+    return Subject(llm_trace.trace(kind="llm", model="gpt-5-mini"), llm_trace.flush, llm_trace.shutdown)
+
+
+def exporting(folder: Path) -> Subject:
+    """Return this package with three destinations behind the loopback sink."""
+    import llm_trace
+
+    host = os.environ[SINK].removeprefix("http://")
+    addresses = [f"otlp://{host}/{name}" for name in ("first", "second", "third")]
+    llm_trace.configure(folder / "traces.duckdb", run="bench", exporters=addresses)
+    return Subject(llm_trace.trace(kind="llm", model="gpt-5-mini"), llm_trace.flush, llm_trace.shutdown)
+
+
 def opik(folder: Path) -> Subject:
     """Return Comet's Opik with its defaults."""
     from opik import flush_tracker, track  # type: ignore[import-not-found]
@@ -205,6 +223,13 @@ def phoenix(folder: Path) -> Subject:
     return Subject(provider.get_tracer("bench").llm, provider.force_flush)
 
 
-OURS = {"bare": bare, "floor": floor, "raw_otel": raw_otel, "llm_trace": llm_trace}
+OURS = {
+    "bare": bare,
+    "floor": floor,
+    "raw_otel": raw_otel,
+    "llm_trace": llm_trace,
+    "redacting": redacting,
+    "exporting": exporting,
+}
 PEERS = {"opik": opik, "langfuse": langfuse, "traceloop": traceloop, "phoenix": phoenix}
 SUBJECTS: dict[str, Callable[[Path], Subject]] = {**OURS, **PEERS}

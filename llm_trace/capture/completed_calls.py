@@ -24,8 +24,8 @@ def write_finished(sink: Sink, encoder: ValueEncoder, call: Mapping[str, Any]) -
     return sink.write(*start[:2], field=start.field) and sink.write(*end[:2], field=end.field, sync=True)
 
 
-def write_again(sink: Sink, encoder: ValueEncoder, call: Mapping[str, Any]) -> bool:
-    """Append a call that was in a store so that its row comes out the same; return whether it is in the file.
+def encode_stored_call(encoder: ValueEncoder, call: Mapping[str, Any]) -> list[SpoolLine]:
+    """Return the events of a call that was in a store, of which its row comes out the same.
 
     Args:
         encoder: bounds and masks what is written.
@@ -42,8 +42,7 @@ def write_again(sink: Sink, encoder: ValueEncoder, call: Mapping[str, Any]) -> b
         early = {name: value for name, value in present.items() if name in _EARLY}
         late = {name: value for name, value in present.items() if name in _IDS or name not in _EARLY}
         events = {"start": early, "end": late}
-    lines = [_encode_again(encoder, event, fields) for event, fields in events.items()]
-    return all(sink.write(*line[:2], field=line.field, sync=True) for line in lines)
+    return [_encode_again(encoder, event, fields) for event, fields in events.items()]
 
 
 def _encode_again(encoder: ValueEncoder, event: str, fields: Mapping[str, Any]) -> SpoolLine:

@@ -64,12 +64,13 @@ def _find_types(value: Any) -> set[int]:
 
 
 def _has_nonfinite(value: Any) -> bool:
-    """Return whether orjson writes `null` for a number in a plain value."""
-    cls = type(value)
-    if cls is float:
-        return not math.isfinite(value)
-    items = value.values() if cls is dict else value if cls is list or cls is tuple else ()
-    return any(_has_nonfinite(item) for item in items if type(item) is not str)
+    """Return whether orjson writes `null` for a number in a plain value; level by level in C."""
+    level = [value]
+    while level:
+        if not all(map(math.isfinite, [part for part in level if type(part) is float])):
+            return True
+        level = gc.get_referents(*[part for part in level if id(type(part)) in _CONTAINERS])
+    return False
 
 
 class _Pass:

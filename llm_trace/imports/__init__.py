@@ -20,18 +20,28 @@ that stands by itself: both go to a file beside the source. Ids are derived from
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 
-@dataclass(frozen=True)
 class Origin:
-    """Where a record stands; gives ids and times to records that have none."""
+    """Where a record stands; gives ids and times to records that have none.
 
-    key: str
-    """Hex digest of the record's content and of how many equal ones stand before it in its file."""
-    time_ns: int
-    """When the file was last changed."""
+    Args:
+        key: the key, or what computes it when it is first asked for.
+        time_ns: when the file was last changed.
+    """
+
+    def __init__(self, key: str | Callable[[], str], time_ns: int) -> None:
+        self._key = key
+        self.time_ns = time_ns
+
+    @cached_property
+    def key(self) -> str:
+        """Hex digest of the record's content and of how many equal ones stand before it in its file."""
+        return self._key if isinstance(self._key, str) else self._key()
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 import orjson
 from pydantic import ValidationError
 
-from llm_trace.capture.completed_calls import write_again, write_finished
+from llm_trace.capture.completed_calls import encode_finished_call, encode_stored_call
 from llm_trace.capture.merger import Merger
 from llm_trace.errors import StoreError
 from llm_trace.imports import Broken, Imported, LeftOut, Origin, Said
@@ -22,6 +23,7 @@ from llm_trace.imports.files import FileRecord, iter_records
 from llm_trace.imports.formats import Importer, detect_importer, load_importer
 from llm_trace.record import Call
 from llm_trace.semconv.privacy import call_without_content, drop_event_content
+from llm_trace.spool.writer import SpoolLine
 
 if TYPE_CHECKING:
     from llm_trace.capture.values import ValueEncoder
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 BATCH = 2_000
 """Calls that are looked up in the store at a time."""
+MOST_LINES = 64
+"""Events from which on they are written together."""
 
 KnownCalls = Callable[[list[str]], set[str]]
 """Returns which of the ids are those of calls that the store has."""
@@ -123,7 +127,8 @@ def import_records(
     for record in records:
         report.records += 1
         line = FileRecord(report.records, record)
-        items += _import_record(chosen, line, _build_origin(record, seen, time_ns), report, broken)
+        origin = Origin(partial(_compute_key, record, seen), time_ns)
+        items += _import_record(chosen, line, origin, report, broken)
     scores = _write(items, target, report)
     _set_aside(rejected, broken, report, mode="a")
     return scores
@@ -149,7 +154,8 @@ def _import_file(
         if getattr(chosen, "WHOLE_FILE", False):
             session.append(line)
         else:
-            yield from _import_record(chosen, line, _build_origin(line.record, seen, time_ns), report, broken)
+            origin = Origin(partial(_compute_key, line.record, seen), time_ns)
+            yield from _import_record(chosen, line, origin, report, broken)
     if chosen is not None and session:
         _note_cut(session, report, broken)
         whole = FileRecord(session[0].number, [line.record for line in session])
@@ -206,12 +212,13 @@ def _check_call(item: Imported | Said | Broken | LeftOut) -> None:
         Call.model_validate(item.call)
 
 
-def _build_origin(record: Any, seen: Counter[bytes], time_ns: int) -> Origin:
+def _compute_key(record: Any, seen: Counter[bytes]) -> str:
+    """Return the key of a record's origin; records of equal content are asked for it in their order."""
     content = sha256(_encode(record).encode("utf-8", "surrogatepass"))
     digest = content.digest()
     content.update(b"%d" % seen[digest])
     seen[digest] += 1
-    return Origin(content.hexdigest(), time_ns)
+    return content.hexdigest()
 
 
 def _encode(value: Any) -> str:
@@ -235,34 +242,47 @@ def _write(batch: list[Imported | Said], target: ImportTarget, report: ImportRep
     scores = []
     ids = [item.call["span_id"] for item in batch if isinstance(item, Imported)]
     known = target.known(ids) if ids else set()
+    lines: list[SpoolLine] = []
     for item in batch:
         if isinstance(item, Imported):
-            _write_call(item, target, report, known)
+            lines += _encode_call(item, target, report, known)
         for event in _iter_events(item, target.capture_content):
             if event["event"] == "score":
                 report.scores += 1
                 scores.append((event["id"], event["span_id"]))
-            _keep(target.spool.write(target.encoder.encode_event(event)[:-1]), target)
+            lines.append(SpoolLine(target.encoder.encode_event(event)[:-1]))
+        if len(lines) >= MOST_LINES:
+            _write_lines(lines, target)
+            lines = []
+    _write_lines(lines, target)
     return scores
 
 
-def _write_call(item: Imported, target: ImportTarget, report: ImportReport, known: set[str]) -> None:
+def _encode_call(
+    item: Imported, target: ImportTarget, report: ImportReport, known: set[str]
+) -> Sequence[SpoolLine]:
+    """Return the events of a call; none of one that is known."""
     span_id = item.call["span_id"]
     if not item.again:
         item = replace(item, call=target.merger.whole(item.call))
     if span_id in known:
         report.known += 1
-        return
+        return ()
     report.calls += 1
     for name in item.unknown:
         report.not_understood[name] = report.not_understood.get(name, 0) + 1
-    write = write_again if item.again else write_finished
-    _keep(write(target.spool, target.encoder, _call(item, target, report.format)), target)
     known.add(span_id)
+    encode = encode_stored_call if item.again else encode_finished_call
+    return encode(target.encoder, _call(item, target, report.format))
 
 
-def _keep(written: bool, target: ImportTarget) -> None:
-    if not written:
+def _write_lines(lines: Sequence[SpoolLine], target: ImportTarget) -> None:
+    """Append events to the spool.
+
+    Raises:
+        StoreError: it takes none.
+    """
+    if lines and not target.spool.write_all(lines):
         raise StoreError(
             f"{str(target.spool.folder)!r} cannot be written: free some room and import again, what is "
             f"there stays as it is"

@@ -53,16 +53,12 @@ class MessageTable:
                 and type(role := message.get("role")) is str
             ):
                 key = role, content  # a text's hash is kept with it, so resending it costs nothing
-                if (number := known.get(key)) is None:
-                    number = known[key] = self._next
-                    self._next = number + 1
-                    fresh.append({"n": number, "body": {"role": role, "content": content}})
             else:
                 key, plain = self._encode([message]), False
-                if (number := known.get(key)) is None:
-                    number = known[key] = self._next
-                    self._next = number + 1
-                    fresh.append({"n": number, "body": message})
+            if (number := known.get(key)) is None:
+                number = known[key] = self._next
+                self._next = number + 1
+                fresh.append({"n": number, "body": message})
             numbers.append(number)
         fields = b',"%b":%b' % (name, _encode_ranges(numbers))
         if not fresh:
