@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test browser test-servers test-clients test-old-sdks ridden lint collection unit wheel bench lock clean
+.PHONY: demo test browser test-servers test-ray test-clients test-old-sdks ridden lint collection unit wheel bench lock clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: requirements.lock pyproject.toml
@@ -44,6 +44,11 @@ browser: $(VENV)/.ready
 test-servers: $(VENV)/.ready
 	test -x build/servers/bin/phoenix || { $(PYTHON) -m venv build/servers && build/servers/bin/python -m pip install --quiet arize-phoenix mlflow; }
 	LLM_TRACE_SERVERS=$(CURDIR)/build/servers/bin $(BIN)/python -m pytest tests/servers
+
+# Attribution of many calls on a real Ray of this machine; installs 250 MB into build/ray.
+test-ray: $(VENV)/.ready
+	test -d build/ray || $(BIN)/python -m pip install --quiet --no-deps --target build/ray ray msgpack
+	PYTHONPATH=$(CURDIR)/build/ray $(BIN)/python -m pytest tests/attribution/test_ray.py
 
 # Lets Langfuse's and Opik's own clients ask the stand-ins that `llm-trace attach` is tested with.
 test-clients: $(VENV)/.ready

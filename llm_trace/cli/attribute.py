@@ -58,8 +58,31 @@ UnitOption = Annotated[str, typer.Option("--unit", metavar="UNIT", help="nats, p
 Most = Annotated[
     int | None, typer.Option("--budget", metavar="N", min=1, help="At most N passes for each call.")
 ]
+TotalOption = Annotated[
+    int | None,
+    typer.Option(
+        "--total-budget",
+        metavar="N",
+        min=1,
+        help="At most N passes for all calls together; the others are left for the next time.",
+    ),
+]
 Workers = Annotated[
-    int, typer.Option("--workers", metavar="N", min=1, help="Processes; each loads the model itself.")
+    int | None,
+    typer.Option(
+        "--workers",
+        metavar="N",
+        min=1,
+        help="Processes; each loads the model itself. With --on ray one for each graphics card.",
+    ),
+]
+PlaceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--on",
+        metavar="ENGINE",
+        help="Where the workers are: local, ray (of this machine alone), ray://HOST:PORT or ray://auto.",
+    ),
 ]
 Seed = Annotated[int, typer.Option("--seed", metavar="N", help="Of methods that draw at random.")]
 ExplainAgainOption = Annotated[
@@ -80,8 +103,10 @@ def attribute_calls(
     baseline: BaselineOption = "auto",
     unit: UnitOption = "nats",
     budget: Most = None,
+    total_budget: TotalOption = None,
     seed: Seed = 0,
-    workers: Workers = 1,
+    workers: Workers = None,
+    on: PlaceOption = None,
     again: ExplainAgainOption = False,
     store: o.StoreOption = o.STORE,
     as_json: o.JsonOption = False,
@@ -102,10 +127,13 @@ def attribute_calls(
             calls = opened.calls(**chosen, limit=limit)
         if not calls:
             exit_nothing("no call matches: choose others by --kind, --name or an id")
-        resolve_model(model)  # what is missing is said once, before anything is counted as failed
+        spreads = on is not None or (workers or 1) > 1
+        if not spreads:
+            resolve_model(model)  # what is missing is said once, before anything is counted as failed
         known = set() if again else _find_known(opened, calls, policy)
-        events = _explain_unknown(calls, known, policy, opened, workers)
-    _report(calls, known, events, as_json=as_json)
+        where = {"workers": workers, "place": on, "total": total_budget}
+        events, stops = _explain_unknown(calls, known, policy, opened, **where)
+    _report(calls, known, events, as_json=as_json, left=len(calls) - len(known) - len(events), stops=stops)
 
 
 def explain_new_calls(store: "Store", policy: "AttributionPolicy", *, where: str, limit: int) -> int:
@@ -116,7 +144,9 @@ def explain_new_calls(store: "Store", policy: "AttributionPolicy", *, where: str
     tried = f"method = '{method}' AND config_hash = '{policy.config_hash}'"
     untried = f"({where}) AND span_id NOT IN (SELECT span_id FROM attributions WHERE {tried})"
     calls = store.calls(kind="llm", status="ok", where=untried, limit=limit)
-    events = _explain_unknown(calls, set(), policy, store, 1)
+    events, stops = _explain_unknown(calls, set(), policy, store)
+    if stops:
+        raise KeyboardInterrupt
     return sum(event is not None and event["status"] == "ok" for event in events)
 
 
@@ -135,16 +165,31 @@ def _find_known(store: "Store", calls: "Sequence[Call]", policy: "AttributionPol
 
 
 def _explain_unknown(
-    calls: "Sequence[Call]", known: set[str], policy: "AttributionPolicy", store: "Store", workers: int
-) -> "list[dict[str, Any] | None]":
-    """Return the events of the calls that are not known to have an attribution; the store has them then."""
-    events = dict(_explain_calls([c for c in calls if c.span_id not in known], policy, store, workers))
+    calls: "Sequence[Call]", known: set[str], policy: "AttributionPolicy", store: "Store", **where: Any
+) -> "tuple[list[dict[str, Any] | None], bool]":
+    """Return the events of the calls that are not known to have an attribution, and whether somebody stopped
+    it; the store has what was explained.
+
+    Args:
+        calls: to explain.
+        known: those that are not.
+        policy: how.
+        store: what the calls are from.
+        where: as `iter_events` takes it.
+    """
+    events: dict[str, dict[str, Any] | None] = {}
+    stops = False
+    try:
+        unknown = [call for call in calls if call.span_id not in known]
+        events.update(_explain_calls(unknown, policy, store, **where))
+    except KeyboardInterrupt:
+        stops = True
     store.ingest()
-    return [events[call.span_id] for call in calls if call.span_id in events]
+    return [events[call.span_id] for call in calls if call.span_id in events], stops
 
 
 def _explain_calls(
-    calls: "Sequence[Call]", policy: "AttributionPolicy", store: "Store", workers: int
+    calls: "Sequence[Call]", policy: "AttributionPolicy", store: "Store", **where: Any
 ) -> "Iterator[tuple[str, dict[str, Any] | None]]":
     """Yield the id and event of each call (`None`: it cannot be explained), written to the spool at once."""
     import orjson
@@ -155,7 +200,7 @@ def _explain_calls(
     from llm_trace.spool.writer import SpoolWriter
 
     writer = SpoolWriter(get_spool_dir(store.path))
-    events = iter_events(calls, policy, workers=min(workers, len(calls)))
+    events = iter_events(calls, policy, **where)
     try:
         for call, event in track(
             events,
@@ -175,18 +220,31 @@ def _explain_calls(
 
 
 def _report(
-    calls: "Sequence[Call]", known: set[str], events: "Sequence[dict[str, Any] | None]", *, as_json: bool
+    calls: "Sequence[Call]",
+    known: set[str],
+    events: "Sequence[dict[str, Any] | None]",
+    *,
+    as_json: bool,
+    left: int,
+    stops: bool,
 ) -> None:
-    """Say what was found; leave with exit code 1 where a call failed, 3 where none could be explained."""
+    """Say what was found; leave with exit code 130 where somebody stopped it, 1 where a call failed, 3 where
+    none could be explained.
+    """
     explained = [event for event in events if event is not None]
     failed = [event for event in explained if event["status"] != "ok"]
     if as_json:
         print_json([{key: value for key, value in event.items() if key != "event"} for event in explained])
     else:
         _print(calls, explained, passed_over=len(events) - len(explained), known=len(known))
+    if left:
+        why = "stopped" if stops else "the total budget is spent"
+        print_complaint(f"llm-trace: {why}, {left} calls are left: the same command goes on with them")
+    if stops:
+        raise typer.Exit(130)
     if failed:
         raise typer.Exit(1)
-    if not explained and not known:
+    if not explained and not known and not left:
         raise typer.Exit(3)
 
 

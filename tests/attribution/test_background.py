@@ -189,7 +189,7 @@ def test_the_hour_has_a_budget_that_a_restart_does_not_forget(
     assert again.events == []
     assert again.queue.state["passed_over"] == 1
     allowance = Allowance(Budget(seconds=1.0))
-    allowance.spend(0, fake.found.model_copy(update={"seconds": 2.0}))
+    allowance.spend(0, {"passes": 1, "tokens": 1, "seconds": 2.0})
     assert not allowance.allows(HOUR_NS - 1)
     assert allowance.allows(HOUR_NS)
 

@@ -137,3 +137,42 @@ def test_several_processes_explain_the_same(recorded: Path) -> None:
         assert event["attribution"]["values"] == pytest.approx(values.pop(event["span_id"]), abs=1e-5)
     assert not values
     assert {event["attribution"]["unit"] for event in shared} == {"probability"}
+
+
+def test_a_total_budget_leaves_calls_that_the_same_command_goes_on_with(recorded: Path) -> None:
+    settings = ("--name", "ask", "--segments", "line", "--method", "lime", "--unit", "logit")
+    first = invoke(recorded, "attribute", *settings, "--total-budget", "21")
+    assert first.exit_code == 0
+    assert "llm-trace: the total budget is spent, " in first.stderr
+    second = invoke(recorded, "attribute", *settings)
+    assert "explained before" in second.stderr
+    assert " are left" not in second.stderr
+    refused = invoke(recorded, "attribute", *settings, "--again", "--total-budget", "1")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "llm-trace: a total budget of 1 passes explains no call" in refused.stderr
+
+
+def test_who_stops_keeps_what_is_done(recorded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from llm_trace.attribution.policy import pool
+
+    settings = ("--name", "ask", "--segments", "line", "--method", "permutation")
+    real = pool.iter_events
+
+    def stop_after_one(*arguments: Any, **where: Any) -> Any:
+        yield next(real(*arguments, **where))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(pool, "iter_events", stop_after_one)
+        stopped = invoke(recorded, "attribute", *settings)
+    assert stopped.exit_code == 130
+    assert "llm-trace: stopped, 2 calls are left: the same command goes on with them" in stopped.stderr
+    again = invoke(recorded, "attribute", *settings)
+    assert again.exit_code == 0
+    assert "2 explained, 1 explained before" in again.stderr
+
+
+def test_an_engine_that_is_none_is_named_before_anything_is_explained(recorded: Path) -> None:
+    result = invoke(recorded, "attribute", "--name", "ask", "--again", "--on", "spark")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "llm-trace: engine 'spark' is unknown; choose one of local" in result.stderr

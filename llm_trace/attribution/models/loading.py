@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from llm_trace.attribution.models.config import read_model_name
 from llm_trace.attribution.models.kinds import detect_kind
+from llm_trace.attribution.models.memory import measure_free_memory
 from llm_trace.errors import AttributionError, MissingExtraError
 from llm_trace.plugin_points import list_entry_points
-
-if TYPE_CHECKING:
-    pass
 
 GROUP = "llm_trace.models"
 """Entry points whose functions return (model, tokenizer); `demo` and `demo-agent` are the embedded ones."""
@@ -48,6 +47,26 @@ def resolve_model(model: Any, tokenizer: Any = None) -> tuple[Any, Any, str]:
     )
 
 
+def check_memory(model: Any, *, copies: int = 1) -> None:
+    """Check that a model that is named by a folder fits into the free memory, before anything is loaded.
+
+    Raises:
+        AttributionError: its weights are larger.
+    """
+    import torch
+
+    folder = Path(model) if isinstance(model, str) else Path()
+    sizes = [sum(file.stat().st_size for file in folder.glob(kind)) for kind in ("*.safetensors", "*.bin")]
+    needed = copies * (sizes[0] or sizes[1]) if isinstance(model, str) and folder.is_dir() else 0
+    free = measure_free_memory(torch.device("cpu"))
+    if needed > free:
+        each = f" for each of {copies} workers" if copies > 1 else ""
+        raise AttributionError(
+            f"the model {model!r} has {needed / copies / 1e9:.1f} GB of weights{each}, and "
+            f"{free / 1e9:.1f} GB of memory are free: take fewer workers, a smaller model, or one in bfloat16"
+        )
+
+
 def _require() -> None:
     for library in ("torch", "transformers"):
         try:
@@ -74,6 +93,7 @@ def _load(name: str) -> tuple[Any, Any]:
 def _load_pretrained(name: str) -> tuple[Any, Any]:
     import transformers
 
+    check_memory(name)
     try:
         config = transformers.AutoConfig.from_pretrained(name)
         classes: Sequence[str] = config.architectures or ()

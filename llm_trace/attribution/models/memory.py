@@ -32,7 +32,7 @@ def compute_limits(model: Any, device: torch.device, rows: int, length: int) -> 
     # a position's logits beside a token's layers, in multiplications
     logits = vocabulary / (layers * (4 * width + 3 * inner))
     cuda = device.type == "cuda"
-    free = _measure_free_memory(device) // 4
+    free = measure_free_memory(device) // 4
     tokens = min(max(1, free // per_token), _MAX_TOKENS if cuda else _CPU_TOKENS)
     tokens = min(tokens, _remembered.get(model, tokens))
     most = max(
@@ -62,7 +62,7 @@ def limit_gradient_rows(model: Any, device: torch.device, columns: int, length: 
     per_row = 4 * (length * layers * (16 * width + 5 * inner) + 4 * columns * vocabulary)
     cuda = device.type == "cuda"
     most = (_MAX_TOKENS if cuda else _CPU_TOKENS) // length
-    return max(1, min(most, _measure_free_memory(device) // 4 // per_row))
+    return max(1, min(most, measure_free_memory(device) // 4 // per_row))
 
 
 def halve_batch(model: Any, batch: Batch, exc: RuntimeError) -> list[Batch]:
@@ -86,7 +86,8 @@ def halve_batch(model: Any, batch: Batch, exc: RuntimeError) -> list[Batch]:
     return [Batch(rows, batch.prefix, batch.cost // 2) for rows in (batch.rows[:middle], batch.rows[middle:])]
 
 
-def _measure_free_memory(device: torch.device) -> int:
+def measure_free_memory(device: torch.device) -> int:
+    """Return the bytes that are free on a device, of the machine's memory for a CPU."""
     import torch
 
     if device.type == "cuda":

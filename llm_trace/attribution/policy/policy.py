@@ -130,7 +130,7 @@ class Hook:
             return None
         try:
             attribution = self._explain(call)
-            self.allowance.spend(self.now(), attribution)
+            self.allowance.spend(self.now(), attribution.model_dump(include={"passes", "tokens", "seconds"}))
             return self._build_event(call, attribution, None)
         except Exception as exc:  # noqa: BLE001  an attribution must not break the host
             return self._build_event(call, None, exc)

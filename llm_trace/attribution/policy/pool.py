@@ -1,91 +1,75 @@
-"""Attribution of many calls: here, or spread over several processes of this machine."""
+"""Attribution of many calls: here, in several processes of this machine, or where an engine has workers."""
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from itertools import islice
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
+from llm_trace.attribution.policy.executors import WorkerTask, check_budget, make_executor
+from llm_trace.attribution.policy.hourly_budget import Allowance
 from llm_trace.attribution.policy.policy import AttributionPolicy, Hook
+from llm_trace.attribution.policy.serialization import encode
+from llm_trace.attribution.policy.spread import SpreadJob
 from llm_trace.attribution.policy.together import explain_together
-from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
+    from llm_trace.attribution.policy.executors import Executor
+    from llm_trace.attribution.policy.together import CallEvent
     from llm_trace.record import Call
-
-_AHEAD = 4
-"""Calls handed out for each worker, so that none waits and few are lost by a cancel."""
-_hooks: list[Hook] = []
 
 
 def iter_events(
-    calls: Iterable[Call], policy: AttributionPolicy, *, workers: int = 1
-) -> Iterator[tuple[Call, dict[str, Any] | None]]:
+    calls: Iterable[Call],
+    policy: AttributionPolicy,
+    *,
+    workers: int | None = None,
+    place: str | None = None,
+    total: int | None = None,
+) -> Iterator[CallEvent]:
     """Yield each call, once done, with its `attribution` event, or `None` where the policy passes it over.
+
+    Each call is explained once, also where workers die. Whoever stops has what was yielded.
 
     Args:
         calls: those that were logged.
         policy: which of them are explained, and how.
         workers: processes; each loads the model itself, so more than one needs it by name or path and the
             policy without functions.
+        place: an engine, see `make_executor`; this process where it is absent and one worker is enough.
+        total: most evaluations of all calls together; those beyond it are left out.
 
     Raises:
-        AttributionError: the policy cannot leave this process, or a worker died.
+        AttributionError: the policy cannot leave this process, the model does not fit or cannot be loaded,
+            `total` pays for no call, or workers die again and again.
     """
-    if workers < 2:
-        yield from explain_together(Hook(policy), calls)
-        return
-    from llm_trace.attribution.policy.serialization import encode
-
-    data = encode(policy)
-    chosen = (call for call in calls if policy.wants(call))
-    yield from _spread_calls(chosen, data, policy, workers)
-
-
-def _spread_calls(
-    calls: Iterator[Call], data: bytes, policy: AttributionPolicy, workers: int
-) -> Iterator[tuple[Call, dict[str, Any] | None]]:
-    from multiprocessing import get_context
-
-    threads = max(1, (os.cpu_count() or 1) // workers)
-    with ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_begin, initargs=(data, threads)
-    ) as pool:
-        running: dict[Future[dict[str, Any] | None], Call] = {}
-        try:
-            while True:
-                for call in islice(calls, _AHEAD * workers - len(running)):
-                    running[pool.submit(_explain_call, call)] = call
-                if not running:
-                    return
-                for done in wait(running, return_when=FIRST_COMPLETED).done:
-                    event = done.result()
-                    yield (
-                        running.pop(done),
-                        None if event is None else {**event, "config_hash": policy.config_hash},
-                    )
-        except BrokenProcessPool as exc:
-            raise AttributionError(
-                f"a worker died with {len(running)} calls begun, as when the memory runs out: take fewer "
-                "workers"
-            ) from exc
-        finally:
-            pool.shutdown(cancel_futures=True)
+    calls = list(calls)
+    if place is None and (workers or 1) < 2:
+        hook = Hook(policy)
+        check_budget(hook, next(filter(policy.wants, calls), None), total)
+        yield from explain_together(hook, calls, Allowance(total, None))
+    elif calls:
+        encode(policy)  # what cannot leave this process is said before anything is started
+        yield from spread_calls(calls, policy, make_executor(place or "local", workers), total)
 
 
-def _begin(data: bytes, threads: int) -> None:
-    """Prepare a worker: its hook, and its share of the cores."""
-    import torch
+def spread_calls(
+    calls: Sequence[Call], policy: AttributionPolicy, executor: Executor, total: int | None = None
+) -> Iterator[CallEvent]:
+    """Yield what `iter_events` does, by the workers of an executor.
 
-    from llm_trace.attribution.policy.serialization import decode
-
-    torch.set_num_threads(threads)
-    _hooks[:] = [Hook(decode(data)[0])]
-
-
-def _explain_call(call: Call) -> dict[str, Any] | None:
-    return _hooks[0](call)
+    Raises:
+        AttributionError: as for `iter_events`.
+    """
+    hook = Hook(policy)
+    wanted = []
+    for call in calls:
+        if policy.wants(call):
+            wanted.append(call)
+        else:
+            yield call, None
+    first = wanted[0] if wanted else None
+    task = WorkerTask(encode(replace(policy, budget_per_hour=None)), first, total)
+    allowance = hook.allowance if total is None else Allowance(total, None)
+    yield from SpreadJob(wanted, task, executor, hook, allowance).run()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from llm_trace.attribution.methods import registry
 from llm_trace.attribution.models.turns import take_turns
+from llm_trace.attribution.policy.hourly_budget import Allowance
 from llm_trace.errors import AttributionError
 
 if TYPE_CHECKING:
@@ -25,7 +27,9 @@ alone.
 """
 
 
-def explain_together(hook: Hook, calls: Iterable[Call]) -> Iterator[CallEvent]:
+def explain_together(
+    hook: Hook, calls: Iterable[Call], allowance: Allowance | None = None
+) -> Iterator[CallEvent]:
     """Yield each call, once done, with its event, as the hook gives it for one call after another.
 
     Methods that look inside the model, and models that are no open decoders, ask one by one.
@@ -33,7 +37,17 @@ def explain_together(hook: Hook, calls: Iterable[Call]) -> Iterator[CallEvent]:
     Args:
         hook: explains a call.
         calls: those that were logged.
+        allowance: what all of them may cost; calls beyond it are left out.
     """
+    job = allowance or Allowance()
+    affordable = takewhile(lambda _: job.allows(hook.now()), calls)
+    for call, event in _explain_each(hook, affordable, job):
+        if event is not None and event["attribution"] is not None:
+            job.spend(hook.now(), event["attribution"])
+        yield call, event
+
+
+def _explain_each(hook: Hook, calls: Iterable[Call], job: Allowance) -> Iterator[CallEvent]:
     if not _asks_values(hook.policy):
         yield from ((call, hook(call)) for call in calls)
         return
@@ -50,7 +64,7 @@ def explain_together(hook: Hook, calls: Iterable[Call]) -> Iterator[CallEvent]:
         if beside == 0:
             return True
         fits = beside < MOST_CALLS and sum(sizes.values()) < _MOST_CHARACTERS
-        return fits and hook.allowance.allows(hook.now(), beside)
+        return fits and all(a.allows(hook.now(), beside) for a in (hook.allowance, job))
 
     for call, event in take_turns(
         list_tasks(), answer_requests, may_begin=may_begin, weigh=lambda request: request.tokens
