@@ -15,7 +15,6 @@ import argparse
 import contextlib
 import os
 import shutil
-import signal
 import sqlite3
 import statistics
 import subprocess
@@ -23,7 +22,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -31,78 +30,19 @@ import httpx
 from playwright.sync_api import sync_playwright
 
 from benchmarks.ingest import fold, write_calls
-from llm_trace.collect.server import open_listener
+from benchmarks.servers import START_S, Server, count_rows, find_port, run_phoenix, run_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-START_S = 300
-"""Seconds that a server may take to start, and a page to open."""
 QUIET_S = 60
 """Seconds without a new span after which Phoenix takes no more."""
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-class Server(NamedTuple):
-    """A running server."""
-
-    process: subprocess.Popen[bytes]
-    address: str
-
-    def read_cpu_ms(self) -> float:
-        """Return the CPU time of the server and all that it has started."""
-        total = 0
-        for entry in Path("/proc").glob("[0-9]*/stat"):
-            with contextlib.suppress(OSError):
-                fields = entry.read_text().rpartition(")")[2].split()
-                if int(fields[3]) == self.process.pid:  # its session
-                    total += sum(map(int, fields[11:15]))
-        return 1000 * total / TICKS
-
-
-@contextlib.contextmanager
-def run_server(command: list[str], address: str, log: Path, **env: str) -> Iterator[Server]:
-    """Run a server until the body ends."""
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            command, stdout=out, stderr=out, env=os.environ | env, start_new_session=True
-        )
-        try:
-            yield Server(process, address)
-        finally:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-@contextlib.contextmanager
-def run_phoenix(folder: Path) -> Iterator[Server]:
-    """Run Phoenix with its sqlite in a folder, once it answers."""
-    ports = [_find_port() for _ in range(2)]
-    address = f"http://127.0.0.1:{ports[0]}"
-    env = {
-        "PHOENIX_HOST": "127.0.0.1", "PHOENIX_PORT": str(ports[0]), "PHOENIX_GRPC_PORT": str(ports[1]),
-        "PHOENIX_WORKING_DIR": str(folder), "PHOENIX_TELEMETRY_ENABLED": "false",
-    }  # fmt: skip
-    command = [f"{os.environ['LLM_TRACE_SERVERS']}/phoenix", "serve"]
-    with run_server(command, address, folder / "phoenix.log", **env) as server:
-        deadline = time.monotonic() + START_S
-        while not _is_up(f"{address}/healthz"):
-            if time.monotonic() > deadline:
-                raise SystemExit(f"Phoenix did not start within {START_S} s: {folder / 'phoenix.log'}")
-            time.sleep(0.5)
-        yield server
-
-
-def _is_up(address: str) -> bool:
-    with contextlib.suppress(httpx.HTTPError):
-        return httpx.get(address, timeout=5).status_code == 200
-    return False
 
 
 @contextlib.contextmanager
 def run_viewer(store: Path, log: Path) -> Iterator[tuple[Server, str]]:
     """Run this viewer, and give the link that opens it."""
-    port = _find_port()
+    port = find_port()
     command = [sys.executable, "-m", "llm_trace.cli", "view", "--store", str(store), "--port", str(port)]
     root = str(Path(__file__).resolve().parents[1])
     with run_server([*command, "--no-browser"], f"http://127.0.0.1:{port}", log, PYTHONPATH=root) as server:
@@ -115,11 +55,6 @@ def run_viewer(store: Path, log: Path) -> Iterator[tuple[Server, str]]:
         raise SystemExit(f"the viewer did not start: {log.read_text()}")
 
 
-def _find_port() -> int:
-    with open_listener("127.0.0.1", 0) as listener:
-        return int(listener.getsockname()[1])
-
-
 def send_calls(store: Path, phoenix: Server, calls: int, folder: Path, patience_s: float) -> None:
     """Send a store to Phoenix, and wait until its sqlite has all, none comes any more, or patience ends."""
     address = phoenix.address.replace("http://", "otlp://") + "?metrics=false"
@@ -130,16 +65,11 @@ def send_calls(store: Path, phoenix: Server, calls: int, folder: Path, patience_
         subprocess.run(command, env=os.environ | {"PYTHONPATH": root}, check=False, timeout=patience_s)
     count, changed = 0, time.monotonic()
     while count < calls and time.monotonic() - changed < QUIET_S and time.monotonic() - began < patience_s:
-        now = _count_spans(folder)
+        now = count_rows(folder / "phoenix.db", "spans")
         if now != count:
             count, changed = now, time.monotonic()
         time.sleep(1)
     print(f"{count:,} of {calls:,} calls are in Phoenix's sqlite after {time.monotonic() - began:,.0f} s")
-
-
-def _count_spans(folder: Path) -> int:
-    with sqlite3.connect(f"file:{folder}/phoenix.db?mode=ro", uri=True) as database:
-        return int(database.execute("SELECT count(*) FROM spans").fetchone()[0])
 
 
 def find_trace(folder: Path) -> tuple[str, str]:
@@ -182,9 +112,10 @@ def compare_servers(folder: Path, calls: int, times: int, patience_s: float) -> 
         run_viewer(store, folder / "viewer.log") as (viewer, link),
         sync_playwright() as driver,
     ):
-        if not _count_spans(folder):
+        if not count_rows(folder / "phoenix.db", "spans"):
             send_calls(store, phoenix, calls, folder, patience_s)
-        print(f"Phoenix's sqlite has {_count_spans(folder):,} of them, the viewer's store {calls:,}")
+        number = count_rows(folder / "phoenix.db", "spans")
+        print(f"Phoenix's sqlite has {number:,} of them, the viewer's store {calls:,}")
         trace_id, name = find_trace(folder)
         browser = driver.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
         project = f"{phoenix.address}/projects/{find_project(phoenix)}"
