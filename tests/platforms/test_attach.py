@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from llm_trace.operations.log import OperationLog
 from llm_trace.platforms import attach as attaching
 from llm_trace.platforms.addresses import parse_platform_address
 from llm_trace.platforms.client import PlatformClient
+from llm_trace.stores.migrations import MIGRATIONS, migrate
 from tests.conftest import Recorded
 from tests.helpers.cli_toys import answer, invoke
 from tests.helpers.explained import keep_attributions, make_attribution
@@ -182,17 +184,17 @@ def test_scores_that_came_from_a_platform_do_not_go_back(
     assert len(Recorded(store).sql("SELECT id FROM scores")) == 4  # none is llm_trace's own, come back
 
 
-def test_a_store_of_an_earlier_version_knows_which_calls_came_from_a_platform(
-    tmp_path: Path, phoenix: tuple[Phoenix, Loopback, str]
-) -> None:
-    _, _, address = phoenix
-    store = tmp_path / "t.duckdb"
-    answer(store, "attach", address)
-    with duckdb.connect(str(store)) as connection:
-        connection.execute("ALTER TABLE calls DROP COLUMN platform")
-        connection.execute("DELETE FROM _migrations WHERE number >= 7")
-    explain_by_hand(store)
-    assert counts(answer(store, "attach", address)) == (0, 0, 3)
+def test_a_store_of_an_earlier_version_knows_which_calls_came_from_a_platform() -> None:
+    with duckdb.connect() as connection:
+        for number, migration in enumerate(MIGRATIONS[:6], 1):
+            migration.apply(connection)
+            connection.execute("INSERT INTO _migrations VALUES (?, ?, 0)", [number, str(number)])
+        attached = json.dumps({"import": {"format": "phoenix", "from": "phoenix://host:6006/desk"}})
+        rows = [("a", attached), ("b", "{}"), ("c", None)]
+        connection.executemany("INSERT INTO calls (span_id, metadata) VALUES (?, ?)", rows)
+        migrate(connection)
+        shown = connection.execute("SELECT span_id, platform FROM calls ORDER BY span_id").fetchall()
+    assert shown == [("a", "phoenix://host:6006/desk"), ("b", None), ("c", None)]
 
 
 def test_follow_goes_on_after_the_platform_was_away(
