@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import multiprocessing
-import random
 import tempfile
 import time
 from dataclasses import dataclass
@@ -20,16 +19,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from llm_trace.stores.lake.compaction import compact_lake
-from llm_trace.stores.lake.shipping import ship
 from scipy import stats
 
 import llm_trace
 from benchmarks.collect_workers import measure as measure_collect
+from benchmarks.ingest import Words
+from llm_trace.stores.lake.compaction import compact_lake
+from llm_trace.stores.lake.database import LakeDatabase
+from llm_trace.stores.lake.shipping import ship
 
-WORDS = (
-    "order", "lamp", "refund", "broken", "days", "bought", "receipt", "please", "thanks", "policy", "parcel",
-)  # fmt: skip
+WORDS_EACH = 80
+"""Of a question, and as many of the answer: 1 kB in and out."""
 MINUTES = 24 * 60
 SWING = 0.8
 """The busiest minute has 1.8 times the mean, the quietest 0.2 times."""
@@ -89,6 +89,12 @@ def measure(folder: Path, calls: int) -> CallCost:
     began = time.process_time()
     compact_lake(lake)
     compact_us = (time.process_time() - began) / calls * 1e6
+    compacted = sum(
+        file.bytes
+        for table in LakeDatabase(lake, 60.0).tables.values()
+        if table.load()
+        for file in table.list_files()
+    )
     return CallCost(
         capture_us,
         spooled / calls,
@@ -96,25 +102,23 @@ def measure(folder: Path, calls: int) -> CallCost:
         ship_us,
         shipped / calls,
         compact_us,
-        _count_bytes(folder / "lake", "*.parquet") / calls,
+        compacted / calls,
         commit_s,
     )
 
 
 def _record(calls: int) -> float:
     """Record calls; return microseconds of the caller's processor time for each."""
-    rng = random.Random(1)
-    texts = [" ".join(rng.choices(WORDS, k=80)) for _ in range(1000)]
+    words = Words(1)
+    pairs = {f"{number} {words.text(WORDS_EACH)}": words.text(WORDS_EACH) for number in range(calls)}
+    answer = pairs.__getitem__
 
-    def answer(question: str) -> str:
-        return question[::-1]
-
-    traced = llm_trace.trace(answer, kind="llm", model="small")
+    traced = llm_trace.trace(lambda question: answer(question), name="ask", kind="llm", model="small")
     spent = [0.0, 0.0]
     for which, function in enumerate((answer, traced)):
         began = time.thread_time()
-        for number in range(calls):
-            function(f"{number} {texts[number % 1000]} {texts[number // 1000 % 1000]}")
+        for question in pairs:
+            function(question)
         spent[which] = time.thread_time() - began
     return (spent[1] - spent[0]) / calls * 1e6
 
@@ -190,11 +194,12 @@ def print_fleet(cost: CallCost, calls_a_day: float) -> None:
         f"{waiting.max() * cost.spool_bytes / hosts / 1e6:,.0f} MB a host; drained {drained} minutes later"
     )
     most = 1 / cost.commit_s
-    print(f"shipments a second that one lake takes: {most:.1f}")
     print(
-        f"so hosts that ship by themselves every minute: {most * 60:,.0f} at most; "
-        f"{hosts:,} hosts need an interval of {hosts / most / 60:,.0f} minutes, or go through "
-        f"{int(np.ceil(peak / (100_000 * most)))} machines or more that ship 100,000 calls at a time"
+        f"shipments a second that one lake takes: {most:.1f}; of 100,000 calls each {most * 1e5:,.0f} calls"
+    )
+    print(
+        f"so at most {most * 60:,.0f} hosts may ship every minute; {hosts:,} hosts by themselves every "
+        f"{hosts / most / 60:,.0f} minutes"
     )
 
 
