@@ -191,7 +191,7 @@ def test_a_store_of_an_earlier_version_knows_which_calls_came_from_a_platform() 
             connection.execute("INSERT INTO _migrations VALUES (?, ?, 0)", [number, str(number)])
         attached = json.dumps({"import": {"format": "phoenix", "from": "phoenix://host:6006/desk"}})
         rows = [("a", attached), ("b", "{}"), ("c", None)]
-        connection.executemany("INSERT INTO calls (span_id, metadata) VALUES (?, ?)", rows)
+        connection.executemany("INSERT INTO calls (span_id, start_ns, metadata) VALUES (?, 0, ?)", rows)
         migrate(connection)
         shown = connection.execute("SELECT span_id, platform FROM calls ORDER BY span_id").fetchall()
     assert shown == [("a", "phoenix://host:6006/desk"), ("b", None), ("c", None)]
