@@ -15,15 +15,15 @@ from typing import NamedTuple
 from llm_trace.bounded_dict import BoundedDict
 from llm_trace.capture.command_secrets import find_command_secrets, find_option_values
 from llm_trace.capture.patterns import (
-    NUMBERED,
+    DIGITS,
     PARTS,
     PATTERNS,
     MatchSpan,
+    count_digits,
     find_all,
     find_card,
     find_in_windows,
     find_login,
-    holds_digit,
 )
 from llm_trace.capture.secret_names import KEYS, SecretValue, find_values, is_word, list_spellings
 
@@ -42,8 +42,8 @@ class Search(NamedTuple):
     """Tells quickly whether a text may hold it; `None` always."""
     pattern: re.Pattern[str]
     find: Finder
-    numbered: bool
-    """Each match holds a digit."""
+    digits: int
+    """As `patterns.DIGITS` has it."""
 
 
 @dataclass(frozen=True)
@@ -87,9 +87,9 @@ class Redaction:
                 text = self._mask_values(text, find_option_values(text, self.masks_value))
         if (size := len(text)) < self._shortest:
             return text
-        numbered = holds_digit(text)
-        for shortest, hint, pattern, find, needs_digit in self._searches:
-            if size >= shortest and (numbered or not needs_digit) and (hint is None or hint(text)):
+        most = count_digits(text)
+        for shortest, hint, pattern, find, digits in self._searches:
+            if size >= shortest and digits <= most and (hint is None or hint(text)):
                 text = self._mask_spans(text, find(pattern, text))
         return text
 
@@ -127,9 +127,9 @@ def _iter_searches(value: str | re.Pattern[str]) -> Iterator[Search]:
         find = _FINDERS.get(value, find_all)
         for shortest, hint, pattern in PARTS[value]:
             test = partial(_holds_one, hint) if isinstance(hint, tuple) else hint
-            yield Search(shortest, test, re.compile(pattern), find, value in NUMBERED)
+            yield Search(shortest, test, re.compile(pattern), find, DIGITS.get(value, 0))
     else:
-        yield Search(0, None, re.compile(value), find_in_windows, numbered=False)
+        yield Search(0, None, re.compile(value), find_in_windows, digits=0)
 
 
 def _holds_one(words: tuple[str, ...], text: str) -> bool:

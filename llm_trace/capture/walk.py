@@ -95,6 +95,8 @@ class Walk:
         self.limits = limits
         self.left = limits.event // 2  # an event holds an input or an output, and JSON escapes take room
         self.parents: set[int] = set()
+        self.names: dict[str, str] = {}
+        """Keys as they are written: each message has the same."""
         self.flat = False
         self.lossy = False
         """A lone surrogate was written as `\\udce9` where nothing says so."""
@@ -174,7 +176,8 @@ class Walk:
             self.lossy = self.lossy or (type(key) is str and name != key)
             if name in out:
                 name = f"{name} ({type(key).__name__})"
-            redacted = self.redact_text(name)
+            if (redacted := self.names.get(name)) is None:
+                redacted = self.names[name] = self.redact_text(name)
             self.left -= len(redacted) + 6
             masked = self.masks_value is not None and self.is_secret(key, item, value)
             out[redacted] = self.hide_value(item) if masked else self.value(item, depth + 1)
