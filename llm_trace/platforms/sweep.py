@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
@@ -39,7 +40,7 @@ class Sweep:
 
     Args:
         since_ms: what began before was read.
-        newest_ms: the newest start so far.
+        newest_ms: the newest start so far, none later than now.
         token: where to go on within a round that was cut short.
         seen: starts by id of what was read within the hour before the newest.
     """
@@ -92,7 +93,8 @@ class Sweep:
         return [entry for entry in listing.records if entry.has_ended and entry.id not in self.seen]
 
     def _advance(self, listing: Listing) -> None:
-        self.newest_ms = max([self.newest_ms, *(entry.start_ms for entry in listing.records)])
+        newest_ms = max([self.newest_ms, *(entry.start_ms for entry in listing.records)])
+        self.newest_ms = min(newest_ms, time.time_ns() // 10**6)  # a host's clock may be ahead by hours
         begin = self.newest_ms - OVERLAP_MS
         self.seen |= {entry.id: entry.start_ms for entry in listing.records if entry.has_ended}
         self.seen = {identity: ms for identity, ms in self.seen.items() if ms >= begin}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,18 @@ def test_a_call_comes_when_it_has_ended(tmp_path: Path, desk: tuple[Hosted, Loop
     project.add(1, running=True)
     assert counts(answer(store, "attach", address)) == (6, 0, 0)
     project.end()
+    assert counts(answer(store, "attach", address)) == (2, 0, 0)
+    assert counts(answer(store, "attach", address)) == (0, 0, 0)
+
+
+def test_a_host_whose_clock_is_ahead_hides_no_other_call(
+    tmp_path: Path, desk: tuple[Hosted, Loopback, str]
+) -> None:
+    project, _, address = desk
+    store = tmp_path / "t.duckdb"
+    project.add(1, begin_s=time.time() + 5 * HOUR_S)
+    assert counts(answer(store, "attach", address)) == (8, 0, 0)
+    project.add(1, begin_s=time.time())
     assert counts(answer(store, "attach", address)) == (2, 0, 0)
     assert counts(answer(store, "attach", address)) == (0, 0, 0)
 
