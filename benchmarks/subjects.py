@@ -187,7 +187,8 @@ def exporting(folder: Path) -> Subject:
     host = os.environ[SINK].removeprefix("http://")
     addresses = [f"otlp://{host}/{name}" for name in ("first", "second", "third")]
     llm_trace.configure(folder / "traces.duckdb", run="bench", exporters=addresses)
-    return Subject(llm_trace.trace(kind="llm", model="gpt-5-mini"), llm_trace.flush, llm_trace.shutdown)
+    # a process of its own delivers: nothing here waits for it
+    return Subject(llm_trace.trace(kind="llm", model="gpt-5-mini"))
 
 
 def opik(folder: Path) -> Subject:
