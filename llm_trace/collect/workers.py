@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import tempfile
@@ -55,6 +56,8 @@ class WorkerPlan:
                     yield
                 watch.cancel()
                 receiver.close()
+            if os.getppid() != self.parent:  # it was killed, and could not clean up
+                shutil.rmtree(self.folder, ignore_errors=True)
 
         return build_collector(intake, receiver.limits, self.token, live)
 

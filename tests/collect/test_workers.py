@@ -114,7 +114,8 @@ def test_a_worker_that_is_killed_is_replaced_without_a_loss_and_all_end_with_wha
     tmp_path: Path,
 ) -> None:
     store, requests = tmp_path / "t.duckdb", make_requests()
-    with start("collect", "--port", "0", "--workers", "2", "--store", str(store)) as process:
+    command = ("collect", "--port", "0", "--workers", "2", "--store", str(store))
+    with start(*command, TMPDIR=str(tmp_path)) as process:
         assert process.stderr is not None
         url = process.stderr.readline().split()[0]
         with httpx.Client(timeout=60) as client:
@@ -130,6 +131,7 @@ def test_a_worker_that_is_killed_is_replaced_without_a_loss_and_all_end_with_wha
         while any(map(is_running, workers)):
             assert time.monotonic() < deadline
             time.sleep(0.05)
+    assert list(tmp_path.glob("llm-trace-*")) == []  # of their sockets
     assert {trace for trace, *_ in read(store)} == {
         entry["traceId"] for body in requests for entry in body["resourceSpans"][0]["scopeSpans"][0]["spans"]
     }
