@@ -19,16 +19,22 @@ def record(data: Mapping[str, Any]) -> Attribution:
 
 
 def build_searchable(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the strongest words that stand out from noise with their scores, the verdict and what it
-    rests on, as flat values.
+    """Return the strongest words that stand out from noise with their scores and bounds, the verdict and
+    what it rests on, as flat values.
     """
     attribution = record(data)
     shown = filter(attribution.stands_out, range(len(attribution.values)))
     order = sorted(shown, key=lambda i: -abs(attribution.values[i]))[:_TOP]
     words = [" ".join(attribution.segments[i].text.split()) for i in order]
+    ends = list(zip(attribution.low or (), attribution.high or (), strict=True))
+    intervals = [
+        f"{w} {ends[i][0]:+.3g} to {ends[i][1]:+.3g}" for w, i in zip(words, order, strict=True) if ends
+    ]
     fields: dict[str, Any] = {
         "top_words": ", ".join(words),
         "scores": ", ".join(f"{w} {attribution.values[i]:+.3g}" for w, i in zip(words, order, strict=True)),
+        "intervals": ", ".join(intervals) or None,
+        "bounds": attribution.bounds,
         "unit": attribution.unit,
         "method": attribution.method,
         "baseline": attribution.baseline,

@@ -96,8 +96,9 @@ def test_a_page_that_was_read_before_a_crash_comes_once(
 
 def explain_by_hand(store: Path) -> None:
     """Keep an attribution and a score of each call, as `llm-trace attribute` and the host would."""
+    bounds = {"low": (-0.1, 0.0, 0.25, 1.5), "high": (0.1, 0.2, 0.75, 2.5), "bounds": "95 % of resamples"}
     for call in Recorded(store).calls():
-        keep_attributions(store, call, make_attribution(WORDS, [0.0, 0.1, 0.5, 2.0]))
+        keep_attributions(store, call, make_attribution(WORDS, [0.0, 0.1, 0.5, 2.0], **bounds))
         llm_trace.configure(store)
         llm_trace.log_score("helpful", 1.0, call=call, comment="short")
         llm_trace.shutdown()
@@ -118,7 +119,9 @@ def test_phoenix_has_verdict_words_and_chosen_scores_once(
     assert explained["annotator_kind"] == "CODE"
     assert explained["result"]["label"] == "ok"
     assert "blue?" in explained["result"]["explanation"]
-    assert explained["metadata"]["top_words"].startswith("blue?")
+    assert explained["metadata"]["top_words"].startswith("blue?, sky")
+    assert explained["metadata"]["intervals"].startswith("blue? +1.5 to +2.5, sky +0.25 to +0.75")
+    assert explained["metadata"]["bounds"] == "95 % of resamples"
     assert scored["result"] == {"score": 1.0, "explanation": "short"}
 
 
