@@ -72,7 +72,7 @@ def _connect(ray: Any, address: str) -> None:
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), timeout=_PATIENCE_S).close()  # Ray would try for long
             ray.init(f"ray://{address}", **settings)
-    except (OSError, ValueError, RuntimeError) as exc:
+    except (OSError, ValueError, RuntimeError, ImportError) as exc:
         place = f"ray://{address}" if address else "ray"
         raise AttributionError(
             f"no Ray answers at {place!r} ({exc}): start one by `ray start --head`, whose clients use port "
