@@ -145,11 +145,11 @@ def _is_same(row: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
     return row[2:] == other[2:] and all(abs(row[i] - other[i]) <= PRECISION_NS for i in (0, 1))
 
 
-def read_by_client(platform: str, server: Server, spans: int) -> dict[str, Any]:
-    """Return what the platform's own client says."""
+def read_by_client(platform: str, server: Server, spans: int, *what: str) -> dict[str, Any]:
+    """Return what the platform's own client says of all, or of `spans` alone."""
     script = Path(__file__).with_name("attach_clients.py")
     python = Path(os.environ["LLM_TRACE_SERVERS"]) / "python"
-    command = [str(python), str(script), platform, server.address, str(spans)]
+    command = [str(python), str(script), platform, server.address, str(spans), *what]
     done = subprocess.run(command, stdout=subprocess.PIPE, check=True, cwd=tempfile.gettempdir())
     answer: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
     return answer
@@ -179,7 +179,7 @@ def measure_platform(name: str, folder: Path, traces: int, kills: int, findings:
         rate = report["calls"] / took
         yield f"attach: {report['calls']:,} calls in {took:,.1f} s, {rate:,.0f} spans/s with start and ingest"
         yield f"attach: {used:,.1f} s of CPU, {report['calls'] / used:,.0f} spans/s of CPU"
-        client = read_by_client(name, server, spans)
+        client = read_by_client(name, server, spans, "spans")
         own = client["spans"] / client["seconds"]
         yield f"own client: {client['spans']:,} spans in {client['seconds']:,.1f} s, {own:,.0f} spans/s"
         yield f"attach is {rate / own:.2f} x as fast"

@@ -1,9 +1,9 @@
 """Read a platform by its own client: run by `benchmarks/attach.py` with the Python that has the client.
 
-    python attach_clients.py phoenix http://127.0.0.1:6006 30000
+    python attach_clients.py phoenix http://127.0.0.1:6006 30000 [spans]
 
-Prints JSON: how many spans came, the seconds that it took, and on how many spans `llm_trace.attribution`
-stands.
+Prints JSON: how many spans came, the seconds that it took, and, unless `spans` alone are asked for, on how
+many of them `llm_trace.attribution` stands.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import time
 from typing import Any
 
 
-def read_phoenix(address: str, spans: int) -> tuple[int, float, int]:
+def read_phoenix(address: str, spans: int, *, whole: bool) -> tuple[int, float, int]:
     """Return how many spans came, in how many seconds, and how many are annotated."""
     from phoenix.client import Client
 
@@ -22,7 +22,7 @@ def read_phoenix(address: str, spans: int) -> tuple[int, float, int]:
     began = time.perf_counter()
     rows = client.spans.get_spans(project_identifier="default", limit=2 * spans, timeout=600)
     took = time.perf_counter() - began
-    ids = [row["context"]["span_id"] for row in rows]
+    ids = [row["context"]["span_id"] for row in rows if whole]
     annotated = set()
     for start in range(0, len(ids), 100):
         shown = client.spans.get_span_annotations(
@@ -32,7 +32,7 @@ def read_phoenix(address: str, spans: int) -> tuple[int, float, int]:
     return len(rows), took, len(annotated)
 
 
-def read_mlflow(address: str, spans: int) -> tuple[int, float, int]:
+def read_mlflow(address: str, spans: int, *, whole: bool) -> tuple[int, float, int]:
     """Return how many spans came, in how many seconds, and how many are assessed."""
     import mlflow
 
@@ -43,6 +43,7 @@ def read_mlflow(address: str, spans: int) -> tuple[int, float, int]:
     assessed = {
         entry.span_id
         for trace in traces
+        if whole
         for entry in trace.info.assessments
         if entry.name == "llm_trace.attribution"
     }
@@ -52,7 +53,7 @@ def read_mlflow(address: str, spans: int) -> tuple[int, float, int]:
 def main() -> None:
     platform, address, spans = sys.argv[1], sys.argv[2], int(sys.argv[3])
     read = {"phoenix": read_phoenix, "mlflow": read_mlflow}[platform]
-    count, took, annotated = read(address, spans)
+    count, took, annotated = read(address, spans, whole=sys.argv[4:] != ["spans"])
     print(json.dumps({"spans": count, "seconds": took, "annotated": annotated}))
 
 

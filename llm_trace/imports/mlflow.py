@@ -133,7 +133,9 @@ def _read_id(value: Any, digits: int, name: str) -> str:
     Raises:
         ValueError: it is none of these.
     """
-    text = str(value or "").removeprefix("tr-").removeprefix("0x")
+    text = str(value or "").removeprefix("tr-")
+    if len(text) == digits + 2:  # one of Base64, which is shorter, may begin with 0x as well
+        text = text.removeprefix("0x")
     if len(text) != digits:
         try:
             text = base64.b64decode(text, validate=True).hex()

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from llm_trace.errors import StoreError
@@ -14,7 +16,7 @@ from llm_trace.exporters.attribution_payload import build_searchable
 from llm_trace.imports.importer import ImportReport, ImportTarget, import_records
 from llm_trace.imports.values import OWN_ANNOTATION
 from llm_trace.operations.log import OperationLog
-from llm_trace.platforms import Annotation, Platform
+from llm_trace.platforms import Annotation, Platform, TracePage
 from llm_trace.platforms.addresses import PlatformAddress
 from llm_trace.spool.private import open_private
 
@@ -104,7 +106,7 @@ def read_new_traces(
     report = ImportReport(source, platform.importer)
     rejected = state.path.with_suffix(".rejected.jsonl")
     with OperationLog(store) as log:
-        for page in platform.iter_pages(state.cursor):
+        for page in _iter_ahead(platform.iter_pages(state.cursor)):
             scores = import_records(page.records, target, report, using=platform.importer, rejected=rejected)
             for own, span_id in scores:  # they stand there already
                 log.append("annotation", source, {"id": own}, span_id)
@@ -112,6 +114,25 @@ def read_new_traces(
             state.save()
             advance(report.calls)
     return report
+
+
+def _iter_ahead(pages: Iterator[TracePage]) -> Iterator[TracePage]:
+    """Yield pages, each while the next one is on its way; what fails on its way is raised in its turn."""
+    ready: Queue[TracePage | Exception | None] = Queue(maxsize=1)
+
+    def fetch() -> None:
+        try:
+            for page in pages:
+                ready.put(page)
+            ready.put(None)
+        except Exception as exc:  # noqa: BLE001  it is raised by the reader
+            ready.put(exc)
+
+    Thread(target=fetch, name="llm_trace-attach", daemon=True).start()
+    while (item := ready.get()) is not None:
+        if isinstance(item, Exception):
+            raise item
+        yield item
 
 
 def write_annotations(

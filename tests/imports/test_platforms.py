@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -112,6 +113,16 @@ def test_rows_and_pages_of_mlflow_are_the_same_trace(recorded: Recorded, tmp_pat
     [second] = bring(recorded, write(tmp_path / "b.jsonl", page))
     assert (first["format"], first["calls"], first["known"]) == ("mlflow", 3, 0)
     assert (second["format"], second["calls"], second["known"]) == ("mlflow", 0, 3)
+
+
+def test_an_id_of_mlflow_whose_base64_begins_like_hex_is_whole(recorded: Recorded, tmp_path: Path) -> None:
+    trace = mlflow_trace()
+    spans = json.loads(json.dumps(trace["data"]["spans"]).replace("/RqIqO60C5s=", "0xd8XureBwU="))
+    [report] = bring(recorded, write(tmp_path / "traces.jsonl", {**trace, "data": {"spans": spans}}))
+    assert (report["calls"], report["broken"]) == (3, 0)
+    calls = tree(recorded)
+    assert calls["desk"].span_id == base64.b64decode("0xd8XureBwU=").hex()
+    assert {calls["ask"].parent_id, calls["refund"].parent_id} == {calls["desk"].span_id}
 
 
 def test_a_span_of_mlflow_without_a_time_is_set_aside_alone(recorded: Recorded, tmp_path: Path) -> None:
