@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test browser test-servers test-ray test-clients test-old-sdks ridden lint collection unit wheel bench lock clean
+.PHONY: demo test browser test-servers test-spark test-ray test-clients test-old-sdks ridden lint collection unit wheel bench lock clean
 .DEFAULT_GOAL := test
 
 $(VENV)/.ready: requirements.lock pyproject.toml
@@ -54,6 +54,11 @@ test-ray: $(VENV)/.ready
 test-clients: $(VENV)/.ready
 	test -d build/clients || $(BIN)/python -m pip install --quiet --no-deps --target build/clients langfuse==5.0.4 opik==2.2.122 backoff uuid6
 	PYTHONPATH=$(CURDIR)/build/clients $(BIN)/python -m pytest tests/platforms/test_own_clients.py
+
+# A local Spark, which needs Java 17 or later, reads a lake and is compared; installs 0.5 GB into build/spark.
+test-spark: $(VENV)/.ready
+	test -x build/spark/bin/python || { $(PYTHON) -m venv build/spark && build/spark/bin/python -m pip install --quiet pyspark; }
+	LLM_TRACE_SPARK=$(CURDIR)/build/spark/bin/python $(BIN)/python -m pytest tests/spark
 
 # The contract of integrations with the oldest supported versions of OpenAI's and Anthropic's SDKs.
 test-old-sdks: $(VENV)/.ready

@@ -22,6 +22,12 @@ if TYPE_CHECKING:
 
     from duckdb import DuckDBPyConnection
 
+_SETTINGS = {
+    "parquet_metadata_cache": True,
+    # For as many ids as a page of calls has messages, DuckDB passes over row groups that have none of them.
+    "dynamic_or_filter_threshold": 100_000,
+}
+
 
 class LakeDatabase(Database):
     """Answers from a lake.
@@ -53,7 +59,7 @@ class LakeDatabase(Database):
     @contextlib.contextmanager
     def reading(self) -> Iterator[DuckDBPyConnection]:
         """Give a connection that sees the lake as of now and cannot change it."""
-        instance = take(parquet_metadata_cache=True)
+        instance = take(**_SETTINGS)
         try:
             self._attach(instance)
             yield instance.connection

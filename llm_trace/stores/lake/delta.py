@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ _SETTINGS = {
     "delta.logRetentionDuration": "interval 1 days",
     "delta.setTransactionRetentionDuration": "interval 30 days",
 }
+_COLOUR = re.compile("\x1b\\[[0-9;]*m|↳")
 _TYPES = {"BIGINT": "long", "UBIGINT": "long", "DOUBLE": "double", "BOOLEAN": "boolean"}
 
 
@@ -243,8 +245,8 @@ def _advise(root: str) -> str:
 
 
 def _shorten(exc: BaseException) -> str:
-    """Return what an error says without the pages of XML that a server may send."""
-    text = " ".join(str(exc).split())
+    """Return what an error says without colours, and without the pages of XML that a server may send."""
+    text = " ".join(_COLOUR.sub("", str(exc)).split())
     return text if len(text) <= 300 else f"{text[:300]}…"
 
 

@@ -32,6 +32,8 @@ _ORPHAN_NS = 3600 * 10**9
 _REMEMBERED_NS = 3600 * 10**9
 """How long a call that went is known by, in case that another one comes to stand for it."""
 _HOUR_NS = 3600 * 10**9
+_LEVEL = 1
+"""Of compression: the machine that ships has other work; compaction packs more."""
 _DAY_NS = 24 * _HOUR_NS
 _EPOCH = date(1970, 1, 1).toordinal()
 
@@ -195,7 +197,7 @@ class Outbox:
             day = date.fromordinal(_EPOCH + number).isoformat()
             place = f"day={day}/{identity}.parquet"
             of_day = f"{query} WHERE ({time_column}) // {_DAY_NS} = {number} ORDER BY {SHAPES[name].order}"
-            file = write_part(connection, name, of_day, self._name_file(name, place), place)
+            file = write_part(connection, name, of_day, self._name_file(name, place), place, level=_LEVEL)
             if file is not None:
                 yield file
 

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 # Where every text of a row group may stand in its dictionary, DuckDB writes a Bloom filter beside it: an id
 # is looked for in the row groups that may have it. Large texts go beyond a dictionary's bytes and have none.
 _OPTIONS = (
-    "FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false, ROW_GROUP_SIZE {0}, DICTIONARY_SIZE_LIMIT {0}, "
-    "BLOOM_FILTER_FALSE_POSITIVE_RATIO 0.01"
+    "FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL {1}, USE_TMP_FILE false, ROW_GROUP_SIZE {0}, "
+    "DICTIONARY_SIZE_LIMIT {0}, BLOOM_FILTER_FALSE_POSITIVE_RATIO 0.01"
 )
 _COUNTS = """
 SELECT path_in_schema, sum(stats_null_count)::BIGINT, min(stats_min_value), max(stats_max_value),
@@ -27,7 +27,7 @@ FROM parquet_metadata(?) WHERE NOT contains(path_in_schema, ', ') GROUP BY path_
 
 
 def write_part(
-    connection: DuckDBPyConnection, name: str, query: str, path: Path, place: str
+    connection: DuckDBPyConnection, name: str, query: str, path: Path, place: str, *, level: int = 3
 ) -> DataFile | None:
     """Write the rows of a query, all of one day, as a file; `None` where there is no row.
 
@@ -35,8 +35,9 @@ def write_part(
         name: of the table.
         path: where the file is written.
         place: where it is to be in the lake, below the table's folder: `day=YYYY-MM-DD/…`.
+        level: of zstd.
     """
-    options = _OPTIONS.format(SHAPES[name].row_group)
+    options = _OPTIONS.format(SHAPES[name].row_group, level)
     open_private(path, "wb").close()
     quoted = str(path).replace("'", "''")
     row = connection.execute(f"COPY ({query}) TO '{quoted}' ({options})").fetchone()

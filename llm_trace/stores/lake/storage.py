@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 _SCHEME = "lake"
+_CHUNK = 4 << 20
 
 
 class LakeStorage:
@@ -32,8 +35,7 @@ class LakeStorage:
         """Copy a file to a place below the root; one that is there already is written anew."""
         with explain_errors(self.root):
             if not self.is_local:
-                with source.open("rb") as file, self._open_remote().open_output_stream(place) as target:
-                    shutil.copyfileobj(file, target, 1 << 20)
+                self._upload(source, place)
                 return
             path = Path(self.root) / place
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -52,18 +54,30 @@ class LakeStorage:
         if not self.is_local:
             _register(connection, self.root)
 
-    def _open_remote(self) -> Any:
+    def _upload(self, source: Path, place: str) -> None:
         if self._remote is None:
-            self._remote = open_bucket(self.root)
-        return self._remote
+            self._remote = _open_handler(self.root)
+        target = self._remote._handler.open_output_stream(place, None)  # noqa: SLF001
+        with source.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                target.write(chunk)
+        target.close()
 
 
 def open_bucket(root: str) -> Any:
     """Return a bucket as a file system of pyarrow, reached as deltalake reaches it."""
     import pyarrow.fs
+
+    return pyarrow.fs.PyFileSystem(_open_handler(root))
+
+
+def _open_handler(root: str) -> Any:
+    """Return what deltalake reaches a bucket by; its stream for writing does not take pyarrow's buffers
+    (deltalake 1.6 with pyarrow 26), so that files are written to the handler inside.
+    """
     from deltalake.fs import DeltaStorageHandler
 
-    return pyarrow.fs.PyFileSystem(DeltaStorageHandler(root))
+    return DeltaStorageHandler(root)
 
 
 def _register(connection: DuckDBPyConnection, root: str) -> None:
@@ -71,6 +85,41 @@ def _register(connection: DuckDBPyConnection, root: str) -> None:
     if _SCHEME in connection.list_filesystems():
         connection.unregister_filesystem(_SCHEME)
     connection.register_filesystem(_make_class()(open_bucket(root)))
+
+
+class BucketFile:
+    """A file of a bucket that several threads of DuckDB read at a time, each at its own place.
+
+    Args:
+        source: is read by one at a time; it is closed when nobody has it any more.
+    """
+
+    def __init__(self, source: Any) -> None:
+        self._source = source
+        self._size = source.size()
+        self._lock = threading.Lock()
+        self._place = threading.local()
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Go to a place, for this thread."""
+        begin = {os.SEEK_SET: 0, os.SEEK_CUR: self.tell(), os.SEEK_END: self._size}[whence]
+        self._place.at = begin + offset
+        return self.tell()
+
+    def tell(self) -> int:
+        """Return where this thread is."""
+        return int(getattr(self._place, "at", 0))
+
+    def read(self, count: int = -1) -> bytes:
+        """Return the next bytes, all that are left if no count is given."""
+        with self._lock:
+            self._source.seek(self.tell())
+            data: bytes = self._source.read(self._size - self.tell() if count < 0 else count)
+        self._place.at = self.tell() + len(data)
+        return data
+
+    def close(self) -> None:
+        """Leave it open: another thread may read it."""
 
 
 @cache
@@ -101,7 +150,11 @@ def _make_class() -> Any:
             place = self._strip_protocol(path)
             return {"name": place, "size": self._bucket.get_file_info(place).size, "type": "file"}
 
+        def modified(self, *_: Any, **__: Any) -> datetime:
+            """Return the same time of all: files of a lake never change."""
+            return datetime.fromtimestamp(0, UTC)
+
         def _open(self, path: str, *_: Any, **__: Any) -> Any:
-            return self._bucket.open_input_file(self._strip_protocol(path))
+            return BucketFile(self._bucket.open_input_file(self._strip_protocol(path)))
 
     return BucketFiles
