@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import torch
     from numpy.typing import NDArray
 
-Reading = Literal["logprob", "best"]
+TokenReading = Literal["logprob", "best"]
 """What is read of each token: its log-probability, or 1 where no other token is likelier, else 0."""
 
 
@@ -37,7 +37,7 @@ class PassRequest:
     """The unperturbed prompt; beginnings shared with it are computed once."""
     limits: BatchLimits | None = None
     """Of a batch; by the memory that is free when absent."""
-    reading: Reading = "logprob"
+    reading: TokenReading = "logprob"
 
     @property
     def tokens(self) -> int:
@@ -52,7 +52,7 @@ class PassRow:
     ids: tuple[int, ...]
     query: Query
     spine: Spine
-    reading: Reading = "logprob"
+    reading: TokenReading = "logprob"
 
     @property
     def length(self) -> int:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
-Answer = Callable[[Sequence[Any]], Sequence[Any]]
+AnswerFunction = Callable[[Sequence[Any]], Sequence[Any]]
 """From requests to their results; an exception among these is raised where it was asked."""
 
 
@@ -95,7 +95,7 @@ class Turn(Generic[T]):
 _current: contextvars.ContextVar[Turn[Any] | None] = contextvars.ContextVar("llm_trace_turn", default=None)
 
 
-def answer_in_turn(request: Any, answer: Answer) -> Any:
+def answer_in_turn(request: Any, answer: AnswerFunction) -> Any:
     """Return the answer to a request: together with those of others where they take turns, else at once."""
     turn = _current.get()
     if turn is not None:
@@ -114,7 +114,7 @@ def read_own_clock() -> float:
 
 def take_turns(
     tasks: Iterable[Callable[[], T]],
-    answer: Answer,
+    answer: AnswerFunction,
     *,
     may_begin: Callable[[int], bool],
     weigh: Callable[[Any], float],
@@ -145,7 +145,7 @@ def take_turns(
             turn.stop()
 
 
-def _answer_all(turns: Sequence[Turn[Any]], answer: Answer, weigh: Callable[[Any], float]) -> None:
+def _answer_all(turns: Sequence[Turn[Any]], answer: AnswerFunction, weigh: Callable[[Any], float]) -> None:
     begin = time.monotonic()
     answers = answer([turn.request for turn in turns])
     took = time.monotonic() - begin
