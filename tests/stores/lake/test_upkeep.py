@@ -196,7 +196,7 @@ def test_there_is_no_lake_to_compact(tmp_path: Path) -> None:
         compact_lake(f"delta://{tmp_path}/lake")
 
 
-def test_the_command_line_ships_lists_compacts_and_purges(tmp_path: Path) -> None:
+def test_the_command_line_ships_lists_scores_compacts_and_purges(tmp_path: Path) -> None:
     writer = HandWriter(spool_of(tmp_path / "t.duckdb"))
     for number in (1, 2):
         writer.call(number, user=f"u{number}")
@@ -211,6 +211,11 @@ def test_the_command_line_ships_lists_compacts_and_purges(tmp_path: Path) -> Non
         "shipped  2 calls, "
     )
     assert run("ls", "--store", address).count("ask") == 2
+    scores = tmp_path / "scores.csv"
+    scores.write_text(f"span_id,name,value\n{span(2)},helpful,1\n")
+    run("annotate", "--csv", str(scores), "--store", address)
+    with open_store(address) as lake:
+        assert [score.name for score in lake.scores(span(2))] == ["helpful"]
     assert "before" in run("compact", "--store", address)
     assert "1 call" in run("purge", "--store", address, "--user", "u1", "--yes")
     assert run("sql", "SELECT count(*) AS n FROM calls", "--store", address, "--json").count("1") == 1
