@@ -16,7 +16,7 @@ from llm_trace.instrumentation.inventory import list_libraries
 from llm_trace.instrumentation.rides import find_version
 from llm_trace.paths import make_absolute, open_as_it_stands
 from llm_trace.rendering.formatting import format_size
-from llm_trace.spool.paths import get_spool_dir
+from llm_trace.spool.paths import get_spool_dir, is_lake_address
 from llm_trace.stores.diagnostics import StoreFacts, read_store_facts
 from llm_trace.stores.failure import read_failure
 
@@ -51,6 +51,8 @@ def examine(path: str) -> dict[str, Any]:
     place = make_absolute(path)
     problems: list[str] = []
     store, facts = _store(place, problems)
+    if is_lake_address(path):  # the facts above are of what this machine has yet to ship
+        store = _examine_lake(path, problems) | store
     spool = _examine_spool(place, facts, problems)
     destinations = _examine_destinations(get_spool_dir(place))
     remarks = _list_remarks(store, spool)
@@ -98,6 +100,22 @@ def examine(path: str) -> dict[str, Any]:
         "remarks": remarks,
         "problems": problems,
     }
+
+
+def _examine_lake(address: str, problems: list[str]) -> dict[str, Any]:
+    """Return what a lake has; `None` where it cannot be reached."""
+    from llm_trace.stores.lake.database import LakeDatabase
+
+    lake = LakeDatabase(address, 10.0)
+    known: dict[str, Any] = {"lake": address, "calls in the lake": None, "bytes in the lake": None}
+    try:
+        if lake.exists():
+            with lake.reading() as connection:
+                (calls,) = connection.execute("SELECT count(*) FROM calls").fetchone() or (0,)
+                known |= {"calls in the lake": int(calls), "bytes in the lake": lake.read_state()[1]}
+    except LLMTraceError as exc:
+        problems.append(str(exc))
+    return known
 
 
 def _store(place: Path, problems: list[str]) -> tuple[dict[str, Any], StoreFacts]:

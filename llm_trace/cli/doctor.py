@@ -48,7 +48,7 @@ def _format_fact(name: str, value: Any) -> str:
         return ", ".join(counts) + (f"; {value['said']}" if value["said"] else "")
     if value is None:
         return "not set" if name.startswith("LLM_TRACE_") else "not installed" if name.islower() else "–"
-    if name in ("bytes", "pending", "free") and isinstance(value, int):
+    if name in ("bytes", "bytes in the lake", "pending", "free") and isinstance(value, int):
         return format_size(value)
     if isinstance(value, list):
         return (

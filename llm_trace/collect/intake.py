@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import pickle
 import struct
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from llm_trace.collect.logs import LogRecord
     from llm_trace.collect.points import DataPoint
 
+_log = logging.getLogger("llm_trace.collect")
 NamedSpan = tuple[str, EndedSpan | str]
 """The name of a span, and the span, or why it cannot be read."""
 _Kind = Literal["spans", "logs", "points"]
@@ -208,7 +210,13 @@ def claim_index(folder: Path, count: int) -> Iterator[int]:
             os.close(held)
             continue
         try:
+            if before := os.read(held, 20):
+                _log.warning(
+                    "worker %d (process %s) died and was started again", index, before.decode().strip()
+                )
+            os.pwrite(held, f"{os.getpid():<20}".encode(), 0)
             yield index
+            os.ftruncate(held, 0)  # it ended as it should
         finally:
             os.close(held)
         return

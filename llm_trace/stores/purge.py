@@ -113,7 +113,8 @@ def _purge_unshipped(report: PurgeReport, store: Path, **chosen: Any) -> PurgeRe
         return report
     local = purge(store, **chosen)
     sums = {name: getattr(report, name) + getattr(local, name) for name in _SUMMED}
-    return replace(report, **sums, pending=local.pending)
+    pending = tuple(sorted({*report.pending, *local.pending}))
+    return replace(report, **sums, pending=pending)
 
 
 def count_matching(

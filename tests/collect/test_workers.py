@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -126,6 +127,7 @@ def test_a_worker_that_is_killed_is_replaced_without_a_loss_and_all_end_with_wha
                 send(url, body, client)
         workers = list_workers(process)
         assert len(workers) == 2
+        assert re.fullmatch(rf"worker \d \(process {killed}\) died .*\n", process.stderr.readline())
         os.kill(process.pid, signal.SIGKILL)
         deadline = time.monotonic() + 60
         while any(map(is_running, workers)):

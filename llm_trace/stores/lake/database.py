@@ -13,7 +13,7 @@ from llm_trace.stores.connection import Database
 from llm_trace.stores.instances import MemoryInstance, close_files, spoil, take
 from llm_trace.stores.lake.delta import LakeTable
 from llm_trace.stores.lake.storage import LakeStorage
-from llm_trace.stores.lake.tables import SHAPES, build_view
+from llm_trace.stores.lake.tables import SHAPES, build_view, list_lake_columns
 from llm_trace.stores.migrations import migrate
 from llm_trace.stores.result import check_reads_only
 
@@ -95,6 +95,7 @@ class LakeDatabase(Database):
         with self._lock:
             for table in self.tables.values():
                 table.load()
+                table.check_columns(list_lake_columns(table.name))
             versions = [table.version for table in self.tables.values()]
             if versions != self._views[0]:
                 files = {table: table.list_files() for table in self.tables.values()}

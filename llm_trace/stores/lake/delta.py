@@ -104,12 +104,31 @@ class LakeTable:
                     self.uri, schema, mode="ignore", partition_by=["day"], configuration=_SETTINGS
                 )
             self.load()
+        self.check_columns(columns)
         known = {each.name for each in self._get().schema().fields}
         missing = {name: kind for name, kind in columns.items() if name not in known}
         if missing:
             with explain_errors(self.root):
                 self._get().alter.add_columns(_build_schema(missing).fields)
             self.load()
+
+    def check_columns(self, columns: Mapping[str, str]) -> None:
+        """Check that an existing table is one of ours: partitioned by day, and no column of another type.
+
+        Raises:
+            StoreError: it is somebody else's.
+        """
+        if self._table is None:
+            return
+        theirs = _name_types(self._table.schema())
+        ours = _name_types(_build_schema({**columns, "day": "DATE"}))
+        odd = [name for name, kind in ours.items() if theirs.get(name, kind) != kind]
+        if odd or self._table.metadata().partition_columns != ["day"]:
+            why = f"column {odd[0]!r} is {theirs[odd[0]]}, not {ours[odd[0]]}" if odd else "days are missing"
+            raise StoreError(
+                f"the table {self.name!r} at {self.root!r} is none of a lake: {why}; name another folder or "
+                f"bucket; what was recorded stays on this machine"
+            )
 
     def list_files(self) -> list[DataFile]:
         """Return the files that the table consists of, those with the newest rows first."""
@@ -260,6 +279,10 @@ def _build_schema(columns: Mapping[str, str]) -> Schema:
         )
         fields.append(Field(name, ArrayType(plain, contains_null=True) if kind.endswith("[]") else plain))
     return Schema(fields)
+
+
+def _name_types(schema: Schema) -> dict[str, str]:
+    return {each.name: str(getattr(each.type, "type", each.type)) for each in schema.fields}
 
 
 def _build_add(file: DataFile, now_ms: int, change: TableChange) -> Any:

@@ -56,10 +56,12 @@ SELECT span_id, start_ns // {_HOUR_NS} AS hour, out,
        unnest(ids) AS id, generate_subscripts(ids, 1) AS position
 FROM (SELECT span_id, start_ns, false AS out, messages_in AS ids FROM {_GOING}
       UNION ALL SELECT span_id, start_ns, true, messages_out FROM {_GOING})"""
-_DIGEST = """
+DIGEST = """left(sha256(CASE WHEN body IS NULL THEN 's' || strlen(role) || ':' || role || text
+                       ELSE 'b' || body::TEXT END), 24)"""
+"""The end of a message's address, in SQL over `messages` of a store."""
+_DIGEST = f"""
 CREATE OR REPLACE TEMP TABLE digests AS
-SELECT id, left(sha256(CASE WHEN body IS NULL THEN 's' || strlen(role) || ':' || role || text
-                       ELSE 'b' || body::TEXT END), 24) AS digest
+SELECT id, {DIGEST} AS digest
 FROM messages SEMI JOIN referred USING (id)"""
 _NAME = """
 CREATE OR REPLACE TEMP TABLE named AS
@@ -85,15 +87,17 @@ FROM (
            n.hour * {_HOUR_NS} AS first_ns
     FROM named n JOIN messages m ON m.id = n.id WHERE n.fresh GROUP BY n.address, n.hour)"""
 
+UNUSED = """id NOT IN (
+    SELECT id FROM _numbers UNION ALL SELECT unnest(messages_in) FROM calls WHERE messages_in IS NOT NULL
+    UNION ALL SELECT unnest(messages_out) FROM calls WHERE messages_out IS NOT NULL)"""
+"""Of messages that no call has and no spool file that is still read may name by its number."""
 _OTHERS = ("runs", "prompts", "scores", "attributions", "operations", "_same", "_lost")
 _TAKE_OUT = (
     "DELETE FROM calls WHERE span_id IN (SELECT span_id FROM going)",
     "DELETE FROM _unfinished WHERE span_id IN (SELECT span_id FROM going)",
     *(f"DELETE FROM {name}" for name in _OTHERS),
     "INSERT INTO _addresses SELECT DISTINCT hour, address FROM named WHERE fresh",
-    """DELETE FROM messages WHERE id NOT IN (
-        SELECT id FROM _numbers UNION ALL SELECT unnest(messages_in) FROM calls WHERE messages_in IS NOT NULL
-        UNION ALL SELECT unnest(messages_out) FROM calls WHERE messages_out IS NOT NULL)""",
+    f"DELETE FROM messages WHERE {UNUSED}",
     "DELETE FROM _shipments",
 )
 

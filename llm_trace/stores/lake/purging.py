@@ -7,10 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from llm_trace.spool.files import list_spool_files
+from llm_trace.stores.connection import Database
 from llm_trace.stores.lake.database import LakeDatabase
+from llm_trace.stores.lake.outbox import DIGEST
 from llm_trace.stores.lake.rewriting import Workshop, remove_rows
 from llm_trace.stores.lake.shipping import has_something_to_ship, ship
 from llm_trace.stores.purge_conditions import PurgeReport
+from llm_trace.stores.scrub import find_files
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -66,19 +70,35 @@ def purge_lake(
         ship(address, timeout=timeout)
     with tempfile.TemporaryDirectory(prefix="llm_trace-purge-") as scratch, database.reading() as connection:
         before = database.read_state()[1]
-        counts = _Purge(database, Workshop(database.storage, connection, Path(scratch))).run(
-            condition, values, run
-        )
+        purge = _Purge(database, Workshop(database.storage, connection, Path(scratch)))
+        counts = purge.run(condition, values, run)
+        files = {*find_files(database.lock_dir, purge.spans), *_find_numbered(database, purge.digests)}
     with database.reading():
         after = database.read_state()[1]
-    return replace(PurgeReport(bytes_before=before, bytes_after=after), **counts)
+    report = PurgeReport(bytes_before=before, bytes_after=after, pending=tuple(sorted(files)))
+    return replace(report, **counts)
+
+
+def _find_numbered(database: LakeDatabase, digests: set[str]) -> list[str]:
+    """Return the spool files that may still name messages by their numbers: they stay on this machine."""
+    here = Database(database.file, database.lock_dir, database.timeout)
+    if not here.exists() or not digests:
+        return []
+    query = f"SELECT DISTINCT file FROM _numbers JOIN messages USING (id) WHERE list_contains($1, {DIGEST})"
+    with here.reading() as connection:
+        return [str(row[0]) for row in connection.execute(query, [sorted(digests)]).fetchall()]
 
 
 class _Purge:
     def __init__(self, database: LakeDatabase, shop: Workshop) -> None:
         self._tables = database.tables
+        self._folder = database.lock_dir
         self._shop = shop
         self._connection = shop.connection
+        self.spans: set[str] = set()
+        """Ids of the calls that went, where writers of this machine may still hold them."""
+        self.digests: set[str] = set()
+        """Of the messages that went."""
 
     def run(self, condition: str, values: Sequence[Any], run: str | None) -> dict[str, Any]:
         """Remove, the calls at last: killed before, the next purge finds them again."""
@@ -88,6 +108,9 @@ class _Purge:
             counts |= {name: self._remove(name, _ABOUT) for name in ("scores", "attributions")}
             self._remove("operations", _ABOUT, columns=_EMPTY, stays="kind = 'review'")
             self._remove("_same", f"{_ABOUT} OR kept IN (SELECT span_id FROM victims)")
+            if any(file.live for file in list_spool_files(self._folder)):
+                rows = self._connection.execute("SELECT span_id FROM victims").fetchall()
+                self.spans = {str(row[0]) for row in rows}
             counts["messages"] = self._remove_messages(victims)
             place = f"start_ns BETWEEN {victims.first_ns} AND {victims.last_ns}"
             counts["calls"] = self._remove("calls", f"{place} AND {_ABOUT}", victims.days)
@@ -101,6 +124,8 @@ class _Purge:
     def _remove_messages(self, victims: _Victims) -> int:
         first, last = (ns // _HOUR_NS * _HOUR_NS for ns in (victims.first_ns, victims.last_ns + _HOUR_NS))
         self._connection.execute(_GONE.format(place=f"start_ns >= {first} AND start_ns < {last}"))
+        rows = self._connection.execute("SELECT DISTINCT right(id, 24) FROM gone").fetchall()
+        self.digests = {str(row[0]) for row in rows}
         return self._remove("messages", "id IN (SELECT id FROM gone)", victims.days)
 
     def _remove_run(self, run: str) -> int:

@@ -21,7 +21,7 @@ from llm_trace.stores.failure import clear_failure, note_failure
 from llm_trace.stores.ingest import ingest_alone
 from llm_trace.stores.instances import lend
 from llm_trace.stores.lake.delta import CommitConflictError, LakeTable, TableChange
-from llm_trace.stores.lake.outbox import Outbox
+from llm_trace.stores.lake.outbox import UNUSED, Outbox
 from llm_trace.stores.lake.rewriting import Workshop, remove_calls
 from llm_trace.stores.lake.storage import LakeStorage
 from llm_trace.stores.lake.tables import SHAPES, list_lake_columns
@@ -99,6 +99,7 @@ class Shipper:
         self._tables = {name: LakeTable(self.root, name, shape.time) for name, shape in SHAPES.items()}
         self._id = os.urandom(8).hex()
         self.report = ShipReport()
+        self._emptied = False
 
     def ship(self) -> ShipReport:
         """Ship until nothing is left that can go."""
@@ -111,7 +112,7 @@ class Shipper:
                 ingest_alone(self._database)
                 while (shipment := self._take(connection)) is not None:
                     self._deliver(connection, shipment)
-        if self.report.shipments:
+        if self.report.shipments or self._emptied:
             compact(self._database)  # a DuckDB file keeps the bytes of rows that left it
         return self.report
 
@@ -145,6 +146,8 @@ class Shipper:
         with self._database.writing(connection):
             shipment = self._outbox.fill(connection, self._id, self.report.shipments + 1)
             if shipment is None:
+                left = connection.execute(f"DELETE FROM messages WHERE {UNUSED}").fetchone()
+                self._emptied = bool(left and left[0])  # of a writer that has ended since
                 row = connection.execute("SELECT count(*) FROM calls").fetchone()
                 self.report.held = int(row[0]) if row else 0
             return shipment

@@ -19,7 +19,7 @@ _COMPUTED = {
     ("calls", "duration_ms"): "(end_ns - start_ns) / 1e6",
     ("messages", "hash"): "('0x' || right(id, 16))::UBIGINT",
     ("attributions", "verdict"): "attribution ->> '$.verdict'",
-    ("scores", "number"): "TRY_CAST(value AS DOUBLE)",
+    ("scores", "number"): "TRY_CAST(TRY_CAST(value AS JSON) AS DOUBLE)",
     ("runs", "start_time"): "make_timestamp(start_ns // 1000)",
 }
 """Columns that are computed from others, as the store's own tables compute them."""

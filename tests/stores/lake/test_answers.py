@@ -71,6 +71,8 @@ def record(path: Path) -> None:
     writer.event(
         "score", id="1" * 16, span_id=span(2), name="right", value=True, source="human", time_ns=BEGIN
     )
+    for number, value in enumerate((False, "5", "yes", 2.5, "NaN", {"of": 3}), 4):
+        writer.event("score", id=f"{number:016x}", span_id=span(1), name="s", value=value, time_ns=BEGIN)
     for number, verdict in ((1, "unstable"), (2, "ok")):
         writer.event(
             "attribution", id=f"{number:016x}", span_id=span(2), method="occlusion", config_hash="c",
@@ -115,6 +117,7 @@ QUESTIONS: dict[str, Callable[[Store], Any]] = {
     "attributions": lambda s: s.fetch("SELECT * FROM attributions ORDER BY id"),
     "segments": lambda s: s.fetch("SELECT * FROM attribution_segments ORDER BY ALL"),
     "scores": lambda s: s.scores(span(2)),
+    "numbers of scores": lambda s: s.fetch("SELECT id, value, number::VARCHAR FROM scores ORDER BY id"),
     "operations": lambda s: s.fetch("SELECT * FROM operations"),
     "conversation": lambda s: s.sql(
         "SELECT span_id, direction, position, role, text, body FROM call_messages ORDER BY ALL"

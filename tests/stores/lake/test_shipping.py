@@ -280,3 +280,27 @@ def test_a_table_of_an_earlier_version_gets_the_columns_that_it_lacks(tmp_path: 
     ship(address, store)
     with open_store(address) as lake:
         assert [score.value for score in lake.scores(span(0))] == [1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"span_id": [1, 2], "start_ns": ["x", "y"]}, "column 'span_id' is long, not string"),
+        ({"name": ["a", "b"]}, "days are missing"),
+    ],
+)
+def test_a_table_of_somebody_else_is_left_as_it_is_and_nothing_leaves_this_machine(
+    tmp_path: Path, columns: dict[str, list[object]], reason: str
+) -> None:
+    import deltalake
+    import pyarrow
+
+    address, store = f"delta://{tmp_path}/lake", tmp_path / "m.duckdb"
+    deltalake.write_deltalake(f"{tmp_path}/lake/calls", pyarrow.table(columns))
+    write_calls(store, 0, 2)
+    for refused in (lambda: ship(address, store), lambda: open_store(address).calls()):
+        with pytest.raises(StoreError, match=f"none of a lake: .*{reason}.*name another folder"):
+            refused()
+    assert deltalake.DeltaTable(f"{tmp_path}/lake/calls").version() == 0
+    with open_store(store) as here:
+        assert len(here.calls()) == 2

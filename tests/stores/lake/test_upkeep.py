@@ -13,6 +13,7 @@ import pytest
 
 from llm_trace import open_store, purge
 from llm_trace.errors import ConfigurationError, StoreNotFoundError
+from llm_trace.examination import examine
 from llm_trace.record import Call
 from llm_trace.stores.lake.compaction import CompactReport, compact_lake
 from llm_trace.stores.lake.delta import CommitConflictError, LakeTable, TableChange
@@ -22,6 +23,24 @@ from tests.helpers.spool_toys import BEGIN, HandWriter, bodies, span, spool_of
 DAY = 24 * 3600
 SHARED = {"role": "system", "content": "Shared greeting"}
 SECRET = "zebra-crossing-7"
+
+
+LIVING = f"""
+import sys
+import llm_trace
+from llm_trace.stores.lake.shipping import ship
+llm_trace.configure(sys.argv[1], record_env=False)
+@llm_trace.trace(kind="llm")
+def ask(messages):
+    return "so"
+for user, word in (("anna", {SECRET!r}), ("ben", "plain")):
+    with llm_trace.using_session("s", user=user):
+        ask([{{"role": "user", "content": word}}])
+llm_trace.flush()
+ship(sys.argv[1])
+print("shipped", flush=True)
+sys.stdin.read()
+"""
 
 
 def ship_calls(folder: Path, *groups: tuple[int, ...]) -> str:
@@ -132,6 +151,13 @@ def test_a_purge_by_user_leaves_no_byte_of_theirs(tmp_path: Path) -> None:
     assert [score[1] for score in scores] == [call.span_id for call in kept]
 
 
+def test_doctor_says_what_the_lake_has_beside_what_waits_here(tmp_path: Path) -> None:
+    address = ship_calls(tmp_path, (1, 2), (3,))
+    store = examine(address)["store"]
+    assert (store["lake"], store["calls in the lake"], store["calls"]) == (address, 3, 0)
+    assert store["bytes in the lake"] > 0
+
+
 def test_a_purge_takes_what_this_machine_has_yet_to_ship(tmp_path: Path) -> None:
     from llm_trace.spool.paths import get_spool_dir
 
@@ -145,6 +171,25 @@ def test_a_purge_takes_what_this_machine_has_yet_to_ship(tmp_path: Path) -> None
     assert purge(address, user="anna").calls == 3
     assert [call.user for call in read_all(address)[0]] == ["ben"]
     assert find_word(tmp_path / "lake", SECRET) == find_word(tmp_path / "state", SECRET) == []
+
+
+def test_what_a_living_writer_still_holds_of_a_purged_call_is_named_and_goes_when_it_ends(
+    tmp_path: Path,
+) -> None:
+    address = f"delta://{tmp_path}/lake"
+    with subprocess.Popen(
+        [sys.executable, "-c", LIVING, address], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdin is not None
+        process.stdout.readline()
+        report = purge(address, user="anna")
+        assert (report.calls, len(report.pending)) == (1, 1)
+        process.stdin.close()
+        assert process.wait(60) == 0
+    ship(address)
+    assert find_word(tmp_path / "lake", SECRET) == find_word(tmp_path / "state", SECRET) == []
+    assert len(read_all(address)[0]) == 1
 
 
 def test_a_purge_by_age_by_run_and_by_id(tmp_path: Path) -> None:
