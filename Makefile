@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# The programs that tests start shall find their modules compiled.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test browser test-servers test-spark test-ray test-clients test-old-sdks ridden lint collection unit wheel bench lock clean
 .DEFAULT_GOAL := test
