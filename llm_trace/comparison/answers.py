@@ -14,7 +14,6 @@ from llm_trace.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
-    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -70,7 +69,8 @@ def read_texts(store: Store, spans: Iterable[str]) -> dict[str, tuple[str, str]]
 class PairsAtHand:
     """The pairs of a comparison, where their calls are, and their values."""
 
-    path: Path
+    address: str
+    """Of the store."""
     spans: tuple[tuple[str, str], ...]
     table: PairTable = field(compare=False, repr=False)
     slices: Mapping[str, NDArray[np.bool_]] = field(compare=False, repr=False)

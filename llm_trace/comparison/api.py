@@ -102,7 +102,7 @@ def compare(
         tried=tried, confidence=confidence, seed=seed, notes=remarks.list_notes(matched.pairs, table),
         warnings=remarks.list_warnings(matched, table, tried),
     )  # fmt: skip
-    return comparison.of_pairs(PairsAtHand(opened.path, tuple(table.spans), table, members))
+    return comparison.of_pairs(PairsAtHand(opened.address, tuple(table.spans), table, members))
 
 
 def _choose_pairing(

@@ -63,7 +63,7 @@ class Comparison(ComparisonRecord):
         from llm_trace.comparison.shift import measure_attribution_shift
 
         pairs = self._get_pairs()
-        return measure_attribution_shift(pairs.path, pairs.spans, model=model, **settings)
+        return measure_attribution_shift(pairs.address, pairs.spans, model=model, **settings)
 
     def recorded_shift(self) -> Shift | None:
         """Return which words weigh otherwise in b, by the attributions that the store has of both sides' own
@@ -75,7 +75,7 @@ class Comparison(ComparisonRecord):
         from llm_trace.comparison.shift import measure_recorded_shift
 
         pairs = self._get_pairs()
-        return measure_recorded_shift(pairs.path, pairs.spans, confidence=self.confidence, seed=self.seed)
+        return measure_recorded_shift(pairs.address, pairs.spans, confidence=self.confidence, seed=self.seed)
 
     def changes(self) -> list[Change]:
         """Return what differs between the calls of a and b: prompts, system messages, models.
@@ -84,7 +84,7 @@ class Comparison(ComparisonRecord):
             ConfigurationError: this comparison was read from JSON, so that its calls are not at hand.
         """
         pairs = self._get_pairs()
-        with open_store(pairs.path) as opened:
+        with open_store(pairs.address) as opened:
             return list_changes(opened, pairs.spans)
 
     def count_pairs(self, outcome: PairOutcome, slice: str | None = None) -> int:  # noqa: A002  # as above
@@ -128,7 +128,7 @@ class Comparison(ComparisonRecord):
         pairs = self._get_pairs()
         numbers = pairs.choose(outcome, metric, slice)
         end = None if limit is None else offset + limit
-        with open_store(pairs.path) as opened:
+        with open_store(pairs.address) as opened:
             return pairs.read(opened, numbers[offset:end])
 
     def _get_pairs(self) -> PairsAtHand:

@@ -37,9 +37,8 @@ def compare_once(
         NotFoundError: a side does not exist, or no call of a has a partner in b.
         ConfigurationError: an argument that cannot be meant.
     """
-    state = store.path.stat()
     chosen = None if metrics is None else tuple(metrics)
-    key = (str(store.path), state.st_mtime_ns, state.st_size, a, b, by, chosen, tuple(slices), tuple(lower))
+    key = (store.address, store.read_state(), a, b, by, chosen, tuple(slices), tuple(lower))
     with _LOCK:
         comparison = _COMPARISONS.pop(key, None)
         if comparison is None:

@@ -16,7 +16,6 @@ from llm_trace.stores.duckdb import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from llm_trace.comparison.weights import Weights
     from llm_trace.record import Attribution, Call
@@ -71,7 +70,7 @@ class Shift(Record):
 
 
 def measure_attribution_shift(
-    store: Path,
+    store: str,
     spans: Sequence[tuple[str, str]],
     *,
     model: Any,
@@ -123,7 +122,7 @@ def measure_attribution_shift(
 
 
 def measure_recorded_shift(
-    store: Path, spans: Sequence[tuple[str, str]], *, confidence: float = 0.95, seed: int = 0
+    store: str, spans: Sequence[tuple[str, str]], *, confidence: float = 0.95, seed: int = 0
 ) -> Shift | None:
     """Return how the weight of each word changed, by the attributions that the store has.
 

@@ -35,13 +35,14 @@ class Database:
     """The DuckDB file of one store and the locks around it.
 
     Args:
-        path: absolute path of the DuckDB file, or of a link to it; the file that it leads to is `file`.
+        path: absolute path of the DuckDB file, or of a link to it; the file that it leads to is `file`. What
+            `open_store` finds it by is `address`.
         lock_dir: the spool folder, where the lock files are; none are made where it is absent.
         timeout: seconds to wait for whoever holds the file.
     """
 
     def __init__(self, path: Path, lock_dir: Path, timeout: float) -> None:
-        self.path = path
+        self.path, self.address = path, str(path)
         self.file = path.resolve() if path.is_symlink() else path
         self.lock_dir = lock_dir
         self.timeout = timeout

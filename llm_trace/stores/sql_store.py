@@ -30,12 +30,19 @@ class SqlStore:
         self._held = threading.local()
         self._memo = Memo(database.read_state)
         self.path = database.path
+        self.address = database.address
+        """What `open_store` opens it by: the path, or the address of a lake."""
 
     def keep_answers(self, seconds: float) -> None:
         """Let answers that take a look at every call of a store of more than 100 MB be so old, though it has
         changed since: totals, runs, prompts, the first calls of an order. By default none may.
         """
         self._memo.patience_s = seconds
+
+    def read_state(self) -> object:
+        """Return what differs as soon as anything in the store has changed."""
+        with self._query():
+            return self._database.read_state()[0]
 
     @property
     def is_held(self) -> bool:

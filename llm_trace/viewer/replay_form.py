@@ -139,7 +139,7 @@ class ReplayForm:
             )
         lines = filter(None, map(str.strip, form.get("params", "").splitlines()))
         return ReplayRequest(
-            store=str(self.store.path),
+            store=self.store.address,
             span_ids=(self.root.span_id,),
             function=form.get("function", ""),
             mode=_MODES[form.get("mode", "models")],

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from llm_trace import open_store
+from llm_trace.comparison.remembered import compare_once
 from llm_trace.errors import NotFoundError, StoreError, StoreNotFoundError
 from llm_trace.stores.duckdb import Store
 from llm_trace.stores.lake.shipping import ship
@@ -82,6 +83,29 @@ def record(path: Path) -> None:
     writer.event("operation", id="3" * 16, kind="note", subject="s", time_ns=BEGIN, body={"n": 1})
     writer.event("run", id=RUN, end_ns=BEGIN + 9)
     writer.close()
+
+
+def test_a_comparison_of_runs_of_a_lake_is_remembered_until_the_lake_changes(tmp_path: Path) -> None:
+    address = f"delta://{tmp_path}/lake"
+    runs = {name: f"{number:016x}" for number, name in enumerate(("one", "two"), 1)}
+    for number, (name, identity) in enumerate(runs.items()):
+        writer = HandWriter(spool_of(tmp_path / f"{name}.duckdb"))
+        writer.event("run", id=identity, name=name, start_ns=BEGIN + number)
+        for case in range(3):
+            writer.call(10 * number + case, run=identity, input={"q": case}, output=f"{name} {case}")
+        writer.close()
+        ship(address, tmp_path / f"{name}.duckdb")
+    with open_store(address) as lake:
+        compared = compare_once(lake, "one", "two")
+        assert compared.pairs == 3
+        assert compare_once(lake, "one", "two") is compared
+        assert {pair.output_b for pair in compared.answers("all", limit=9)} == {"two 0", "two 1", "two 2"}
+        assert compared.changes() == []
+        writer = HandWriter(spool_of(tmp_path / "later.duckdb"))
+        writer.event("score", id="9" * 16, span_id=span(1), name="good", value=1, time_ns=BEGIN)
+        writer.close()
+        ship(address, tmp_path / "later.duckdb")
+        assert compare_once(lake, "one", "two") is not compared
 
 
 @pytest.fixture(scope="module")
