@@ -5,7 +5,7 @@ from __future__ import annotations
 import email.utils
 import re
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 
 from llm_trace.errors import ConfigurationError
 
@@ -33,6 +33,11 @@ def parse_seconds(text: str) -> float:
     if match is None:
         raise ConfigurationError(f"{text!r} is no length of time: give 45s, 30m, 2h, 3d or 1w")
     return float(match[1]) * _SECONDS[match[2]]
+
+
+def format_moment(ns: int) -> str:
+    """Return Unix nanoseconds as ISO 8601 in UTC, to the millisecond, as platforms read it."""
+    return datetime.fromtimestamp(ns / 1e9, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def parse_moment(text: str, now_ns: int | None = None) -> int:

@@ -10,7 +10,6 @@ import base64
 import json
 import os
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 from llm_trace.errors import ConfigurationError
@@ -20,6 +19,7 @@ from llm_trace.platforms.addresses import PlatformAddress
 from llm_trace.platforms.client import PlatformClient, PlatformRefusalError
 from llm_trace.platforms.sending import send_together
 from llm_trace.platforms.sweep import ListedRecord, Listing, Sweep
+from llm_trace.times import format_moment
 
 PAGE = 500
 SETTINGS = ("LANGFUSE_PUBLIC_KEY", "LANGFUSE_SECRET_KEY")
@@ -73,7 +73,7 @@ class LangfusePlatform:
         return self._list(since_ms, token, fields=_FIELDS, expandMetadata=",".join(cut))
 
     def _list(self, since_ms: int, token: str | None, **params: str) -> Listing:
-        since = {"fromStartTime": _write_time(since_ms * 10**6)} if since_ms else {}
+        since = {"fromStartTime": format_moment(since_ms * 10**6)} if since_ms else {}
         query = {"limit": PAGE, **since, **params, **({"cursor": token} if token else {})}
         answer = self._client.get("/api/public/v2/observations", query)
         records = [_read_record(observation) for observation in answer["data"]]
@@ -115,17 +115,12 @@ def _list_cut_names(observations: Iterator[dict[str, Any]]) -> list[str]:
     )
 
 
-def _write_time(time_ns: int) -> str:
-    moment = datetime.fromtimestamp(time_ns / 1e9, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 def _build_score(annotation: Annotation) -> dict[str, Any]:
     value = annotation.value
     kind = "CATEGORICAL" if isinstance(value, str) else "BOOLEAN" if isinstance(value, bool) else "NUMERIC"
     return {
         "id": f"llm_trace-{annotation.id}",
-        "timestamp": _write_time(annotation.time_ns),
+        "timestamp": format_moment(annotation.time_ns),
         "traceId": annotation.trace_id,
         "observationId": annotation.span_id,
         "name": annotation.name,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -20,6 +19,7 @@ from llm_trace.platforms.addresses import PlatformAddress
 from llm_trace.platforms.client import PlatformClient, build_headers
 from llm_trace.platforms.sending import send_singly
 from llm_trace.platforms.sweep import ListedRecord, Listing, Sweep
+from llm_trace.times import format_moment
 
 PAGE = 100
 _TRACES = "/api/3.0/mlflow/traces"
@@ -102,8 +102,7 @@ def _read_milliseconds(info: dict[str, Any]) -> int:
 
 
 def _build_assessment(annotation: Annotation, trace_id: str) -> dict[str, Any]:
-    moment = datetime.fromtimestamp(annotation.time_ns / 1e9, UTC)
-    shown = moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    shown = format_moment(annotation.time_ns)
     return {
         "assessment_name": annotation.name,
         "trace_id": trace_id,
