@@ -99,7 +99,7 @@ class Shipper:
         self._tables = {name: LakeTable(self.root, name, shape.time) for name, shape in SHAPES.items()}
         self._id = os.urandom(8).hex()
         self.report = ShipReport()
-        self._emptied = False
+        self._has_unused = False
 
     def ship(self) -> ShipReport:
         """Ship until nothing is left that can go."""
@@ -112,8 +112,8 @@ class Shipper:
                 ingest_alone(self._database)
                 while (shipment := self._take(connection)) is not None:
                     self._deliver(connection, shipment)
-        if self.report.shipments or self._emptied:
-            compact(self._database)  # a DuckDB file keeps the bytes of rows that left it
+        if self.report.shipments or self._has_unused:
+            compact(self._database)  # leaves unused messages out, and the bytes of rows that left
         return self.report
 
     def _open(self) -> None:
@@ -146,8 +146,8 @@ class Shipper:
         with self._database.writing(connection):
             shipment = self._outbox.fill(connection, self._id, self.report.shipments + 1)
             if shipment is None:
-                left = connection.execute(f"DELETE FROM messages WHERE {UNUSED}").fetchone()
-                self._emptied = bool(left and left[0])  # of a writer that has ended since
+                left = connection.execute(f"SELECT EXISTS (FROM messages WHERE {UNUSED})").fetchone()
+                self._has_unused = bool(left and left[0])  # of a writer that has ended since
                 row = connection.execute("SELECT count(*) FROM calls").fetchone()
                 self.report.held = int(row[0]) if row else 0
             return shipment
